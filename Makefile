@@ -1,0 +1,77 @@
+# make sprites: sets everything up and draws a grid of sprites into out/
+# make test:    sets everything up and runs the tests
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+BUILD := build/cpp
+SOURCES := pyproject.toml constraints.txt setup.py $(shell find csrc -type f)
+FORMATTED = $(shell git ls-files 'csrc/*.h' 'csrc/*.cpp' 'csrc/*.cu' 'tests/cpp/*')
+
+.PHONY: sprites test cpp-test lint nvcc-check check-long gpu-check bench train-sprites16 machine clean
+.DELETE_ON_ERROR:
+
+sprites: $(VENV)/.base
+	$(BIN)/fastdiff sample --model sprites16 --sampler ddim --steps 25 --context each --n 64 \
+	  --out out/sprites.png --gif out/sprites.gif
+
+test: $(VENV)/.dev cpp-test
+	$(BIN)/python -m pytest -q
+
+cpp-test: $(VENV)/.dev
+	$(BIN)/cmake -S csrc -B $(BUILD) -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja \
+	  -DCMAKE_BUILD_TYPE=Release -DFASTDIFF_TESTS=ON -DFASTDIFF_WERROR=ON > $(BUILD).log 2>&1 \
+	  || { cat $(BUILD).log; exit 1; }
+	$(BIN)/cmake --build $(BUILD)
+	$(BIN)/ctest --test-dir $(BUILD) --output-on-failure
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror $(FORMATTED)
+
+nvcc-check:
+	csrc/cuda/check_compile.sh
+
+# Sanitizers and full-length equality runs: minutes, before an issue is called resolved.
+check-long: $(VENV)/.dev
+	for s in address,undefined thread; do \
+	  $(BIN)/cmake -S csrc -B build/cpp-$$s -G Ninja \
+	    -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+	    -DFASTDIFF_TESTS=ON -DFASTDIFF_CUDA=off -DFASTDIFF_SANITIZE=$$s && \
+	  $(BIN)/cmake --build build/cpp-$$s && \
+	  $(BIN)/ctest --test-dir build/cpp-$$s --output-on-failure || exit 1; \
+	done
+	$(BIN)/python -m pytest -q -m long
+
+# Needs an NVIDIA GPU: all GPU tests and the GPU benchmark.
+gpu-check: $(VENV)/.dev
+	FASTDIFF_REQUIRE_GPU=1 $(BIN)/python -m pytest -q tests/gpu
+	$(BIN)/python benchmarks/noise.py --out benchmarks/results
+
+bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/noise.py --out benchmarks/results
+
+train-sprites16: $(VENV)/.base
+	$(BIN)/python recipes/sprites16_data.py --source ../shared/data/sprites --out data
+	$(BIN)/fastdiff train --data data/sprites16.npz --out runs/sprites16 --resume --seed 16 --flip \
+	  --steps 16000 --precision bfloat16 --save-every 500 --sample-every 1000
+
+machine:
+	@tools/check_machine.sh $(PYTHON)
+
+$(BIN)/python: | machine
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.base: $(SOURCES) | $(BIN)/python
+	$(PIP) -e '.[torch]'
+	@touch $@
+
+$(VENV)/.dev: $(SOURCES) | $(BIN)/python
+	mkdir -p build
+	FASTDIFF_WERROR=1 $(PIP) -e '.[torch,triton,plots,dev]'
+	@touch $@ $(VENV)/.base
+
+clean:
+	rm -rf build dist out fastdiff/_native*.so *.egg-info

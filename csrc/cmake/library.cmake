@@ -1,0 +1,74 @@
+# fastdiff_cpu, fastdiff_cuda: the code, as static libraries. fastdiff: the shared C library.
+
+add_library(
+  fastdiff_cpu STATIC
+  core/cpu_count.cpp
+  core/cpu_features.cpp
+  core/thread_pool.cpp
+  cpu/dispatch.cpp
+  cpu/noise.cpp
+  cpu/reference/noise.cpp)
+target_link_libraries(fastdiff_cpu PUBLIC fastdiff_options)
+
+# The only files compiled for more than the baseline processor; cpu/dispatch.cpp calls them only
+# where the machine has the instructions. An object library, so that a test can look inside.
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
+  set(avx2_sources cpu/simd/noise_avx2.cpp)
+  set(avx512_sources cpu/simd/noise_avx512.cpp)
+  add_library(fastdiff_simd OBJECT ${avx2_sources} ${avx512_sources})
+  target_link_libraries(fastdiff_simd PRIVATE fastdiff_options)
+  set(avx512_flags -mavx2 -mfma -mavx512f -mavx512vl -mavx512bw -mavx512dq)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # GCC 12's own intrinsics leave merge operands undefined, and GCC warns of it (GCC bug 105593).
+    list(APPEND avx512_flags -Wno-maybe-uninitialized -Wno-uninitialized)
+  endif()
+  set_source_files_properties(${avx2_sources} PROPERTIES COMPILE_OPTIONS "-mavx2;-mfma")
+  set_source_files_properties(${avx512_sources} PROPERTIES COMPILE_OPTIONS "${avx512_flags}")
+  target_sources(fastdiff_cpu PRIVATE $<TARGET_OBJECTS:fastdiff_simd>)
+  target_compile_definitions(fastdiff_cpu PRIVATE FD_HAVE_X86_SIMD)
+endif()
+
+if(FASTDIFF_HAVE_CUDA)
+  add_library(fastdiff_cuda STATIC cuda/device.cpp cuda/noise.cu)
+  target_link_libraries(fastdiff_cuda PRIVATE CUDA::cudart_static)
+  add_custom_target(check_cuda_compile
+                    COMMAND ${CMAKE_COMMAND} -E env "NVCC=${CMAKE_CUDA_COMPILER}"
+                            "${PROJECT_SOURCE_DIR}/cuda/check_compile.sh"
+                    COMMENT "nvcc compile check")
+else()
+  add_library(fastdiff_cuda STATIC cuda/no_cuda/device.cpp cuda/no_cuda/noise.cpp)
+endif()
+target_link_libraries(fastdiff_cuda PUBLIC fastdiff_options)
+
+add_library(fastdiff SHARED capi/library.cpp capi/noise.cpp)
+add_library(fastdiff::fastdiff ALIAS fastdiff)
+target_link_libraries(fastdiff PRIVATE fastdiff_cpu)
+target_compile_definitions(fastdiff PRIVATE FD_BUILDING_LIBRARY
+                                            FASTDIFF_VERSION="${FASTDIFF_VERSION}")
+target_include_directories(fastdiff PUBLIC "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>"
+                                           "$<INSTALL_INTERFACE:include>")
+set_target_properties(fastdiff PROPERTIES VERSION "${PROJECT_VERSION}"
+                                          SOVERSION "${PROJECT_VERSION_MAJOR}")
+if(NOT APPLE)
+  set(exports "${PROJECT_SOURCE_DIR}/capi/exports.map")
+  set_target_properties(fastdiff PROPERTIES LINK_DEPENDS "${exports}")
+  # nodelete: the worker threads outlive a dlclose, and so must their code.
+  target_link_options(fastdiff PRIVATE "LINKER:--version-script=${exports}" "LINKER:-z,nodelete")
+endif()
+
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/fastdiff")
+install(TARGETS fastdiff EXPORT fastdiff_targets COMPONENT library)
+install(DIRECTORY include/fastdiff TYPE INCLUDE COMPONENT library)
+install(EXPORT fastdiff_targets NAMESPACE fastdiff:: FILE fastdiff-config.cmake
+        DESTINATION "${package_dir}" COMPONENT library)
+write_basic_package_version_file(fastdiff-config-version.cmake COMPATIBILITY SameMinorVersion)
+# Relative, so that the installed folder can be moved.
+file(RELATIVE_PATH prefix_from_pkgconfig "${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig"
+     "${CMAKE_INSTALL_PREFIX}")
+configure_file(capi/fastdiff.pc.in fastdiff.pc @ONLY)
+install(FILES "${PROJECT_BINARY_DIR}/fastdiff-config-version.cmake"
+        DESTINATION "${package_dir}" COMPONENT library)
+install(FILES "${PROJECT_BINARY_DIR}/fastdiff.pc"
+        DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig" COMPONENT library)

@@ -1,0 +1,20 @@
+// The one place that chooses among instruction sets.
+#pragma once
+
+#include <vector>
+
+#include "core/cpu_features.h"
+#include "cpu/noise_kernels.h"
+
+namespace fd {
+
+std::vector<Isa> compiled_isas();   // those in this build
+std::vector<Isa> available_isas();  // of those, what machine and FASTDIFF_MAX_ISA allow
+
+// The widest available. FASTDIFF_MAX_ISA is read once, at first use; InvalidArgument if it's wrong.
+Isa active_isa();
+
+// The kernels of one instruction set; InvalidArgument where it's not in this build.
+const NoiseKernels& noise_kernels(Isa isa);
+
+}  // namespace fd

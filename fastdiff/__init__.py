@@ -1,0 +1,65 @@
+"""fastdiff: the fastest way to draw samples from small image generators.
+
+    import fastdiff
+    engine = fastdiff.compile("sprites16", sampler="ddim", steps=25)
+    images = engine.sample(n=32, seed=0, context="monster").images  # [32, 3, 16, 16]
+
+Importing the package does no work: every name below is loaded when it is first used, and
+torch only by what needs it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from fastdiff._version import __version__
+
+if TYPE_CHECKING:
+    from fastdiff.checkpoint import load, packaged, save
+    from fastdiff.engine import Engine, Samples, Step, compile
+    from fastdiff.errors import FastdiffError
+    from fastdiff.models.model import DiffusionModel
+    from fastdiff.samplers import SamplerTable
+    from fastdiff.schedules import Schedule
+
+_HOME = {
+    "DiffusionModel": "fastdiff.models.model",
+    "Engine": "fastdiff.engine",
+    "FastdiffError": "fastdiff.errors",
+    "SamplerTable": "fastdiff.samplers",
+    "Samples": "fastdiff.engine",
+    "Schedule": "fastdiff.schedules",
+    "Step": "fastdiff.engine",
+    "compile": "fastdiff.engine",
+    "load": "fastdiff.checkpoint",
+    "packaged": "fastdiff.checkpoint",
+    "save": "fastdiff.checkpoint",
+}
+
+__all__ = [
+    "DiffusionModel",
+    "Engine",
+    "FastdiffError",
+    "SamplerTable",
+    "Samples",
+    "Schedule",
+    "Step",
+    "__version__",
+    "compile",
+    "load",
+    "packaged",
+    "save",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'fastdiff' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

@@ -1,0 +1,187 @@
+"""fastdiff sample: draws images and writes a grid, single PNGs, an .npz or a GIF.
+
+The seed of each image is stored in the PNG's text, with all that is needed to draw it again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastdiff.errors import FastdiffError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from fastdiff.engine import Samples, Step
+
+GIF_FRAMES = 40
+GIF_IMAGES = 256  # a larger grid is no longer an animation that anyone can play
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``fastdiff sample``."""
+    what = parser.add_argument_group("what to draw")
+    what.add_argument("--model", default="sprites16", help="packaged name or checkpoint file")
+    what.add_argument("--sampler", default="ddim", help="ddpm or ddim")
+    what.add_argument("--steps", type=int, help="model evaluations (sampler's own default)")
+    what.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an option of the sampler: eta=0.5, noise=false, clip=-1:1",
+    )
+    what.add_argument("--n", type=int, help="number of images (default: 64, or as many as --seeds)")
+    what.add_argument("--seed", type=int, default=0, help="first seed; image k has seed + k")
+    what.add_argument("--seeds", help="the seeds themselves: 3,1,4 or ranges 0-7")
+    what.add_argument(
+        "--context",
+        help="class names, each with an optional count (monster:16,item:16), 'each' for all "
+        "classes, or the vector itself (0,0.5,0.5,0,0); unconditional unless given",
+    )
+    what.add_argument("--guidance", type=float, help="classifier-free guidance scale")
+    how = parser.add_argument_group("how")
+    how.add_argument("--backend", default="auto", help="auto, or a name that fastdiff info lists")
+    how.add_argument("--device", help="device of a torch backend: cpu, cuda")
+    how.add_argument("--dtype", help="float32, float64")
+    how.add_argument("--batch-size", type=int, default=64, help="images computed together")
+    how.add_argument("--quiet", action="store_true", help="no progress bar")
+    out = parser.add_argument_group("what to write")
+    out.add_argument("--out", type=Path, default=Path("out/samples.png"), help="grid PNG")
+    out.add_argument("--images", type=Path, metavar="DIR", help="single PNGs, seed in the name")
+    out.add_argument("--npz", type=Path, help="images float32 [n, C, H, W] and seeds")
+    out.add_argument("--gif", type=Path, help="the denoising, animated")
+    out.add_argument("--scale", type=int, default=4, help="screen pixels per pixel, 1 to 64")
+    out.add_argument("--columns", type=int, help="images in a row of the grid")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Draws and writes; returns the exit code."""
+    from fastdiff.cli.requests import parse_context, parse_options, parse_seeds
+    from fastdiff.cli.writing import check_writable
+    from fastdiff.engine import compile as compile_engine
+
+    if not 1 <= args.scale <= 64:
+        raise FastdiffError(f"--scale: expected 1 to 64, got {args.scale}")
+    if args.columns is not None and not 1 <= args.columns <= 1024:
+        raise FastdiffError(f"--columns: expected 1 to 1024, got {args.columns}")
+    engine = compile_engine(
+        args.model,
+        args.sampler,
+        args.steps,
+        backend=args.backend,
+        device=args.device,
+        dtype=args.dtype,
+        **parse_options(args.set),
+    )
+    seeds = parse_seeds(args.seeds)
+    wanted = args.n if args.n is not None else (len(seeds) if seeds is not None else None)
+    context, names, n = parse_context(args.context, engine.model.labels, wanted)
+    if n < 1:
+        raise FastdiffError(f"--n: expected at least 1, got {n}")
+    # Before the work, not after it: a path that cannot be written would lose the images.
+    for path in (args.out, args.npz, args.gif):
+        if path is not None:
+            check_writable(path)
+    if args.images is not None:
+        check_writable(args.images / "seed.png")
+
+    frames = _Frames(n, len(engine.table)) if args.gif is not None else None
+    started = time.perf_counter()
+    samples = engine.sample(
+        n,
+        seed=args.seed if seeds is None else seeds,
+        context=context,
+        guidance=args.guidance,
+        on_step=frames,
+        every=frames.every if frames else 1,
+        batch_size=args.batch_size,
+        progress=not args.quiet,
+    )
+    seconds = time.perf_counter() - started
+    facts = {
+        "model": engine.model.name,
+        "sampler": engine.table.name,
+        "guidance": 1.0 if args.guidance is None else args.guidance,
+        "context": args.context or "",
+        "backend": engine.backend,
+    }
+    written = _write(args, samples, names, facts, frames)
+    print(
+        f"{len(samples)} images of {engine.model.name}, {engine.table.name}, "
+        f"backend {engine.backend}, {seconds:.2f} s: {', '.join(written)}"
+    )
+    if not samples.complete:
+        print(f"interrupted: {len(samples)} of {n} images were drawn", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _write(
+    args: argparse.Namespace,
+    samples: Samples,
+    names: list[str] | None,
+    facts: dict[str, Any],
+    frames: _Frames | None,
+) -> list[str]:
+    """Writes all outputs; one that fails does not take the others with it."""
+    from fastdiff.cli import writing
+
+    groups = names[: len(samples)] if names else None
+    jobs: list[tuple[Path, Any]] = [
+        (args.out, lambda p: writing.grid_png(p, samples, groups, facts, args.scale, args.columns))
+    ]
+    if args.images is not None:
+        jobs.append(
+            (args.images, lambda p: writing.single_pngs(p, samples, groups, facts, args.scale))
+        )
+    if args.npz is not None:
+        jobs.append((args.npz, lambda p: writing.npz(p, samples, facts)))
+    if frames is not None:
+        kept = groups[:GIF_IMAGES] if groups else None
+        jobs.append(
+            (args.gif, lambda p: writing.gif(p, frames.ordered(), kept, args.scale, args.columns))
+        )
+    written, failed = [], []
+    for path, job in jobs:
+        try:
+            job(path)
+            written.append(str(path))
+        except OSError as error:
+            failed.append(f"{path} ({error.strerror or error})")
+    if failed:
+        others = f"; written: {', '.join(written)}" if written else ""
+        raise FastdiffError(f"cannot write {', '.join(failed)}{others}")
+    return written
+
+
+class _Frames:
+    """Keeps uint8 intermediates for the animation, as ``on_step``."""
+
+    def __init__(self, n: int, rows: int) -> None:
+        self.every = max(1, rows // GIF_FRAMES)
+        self._n = min(n, GIF_IMAGES)
+        self._frames: dict[int, npt.NDArray[np.uint8]] = {}
+
+    def __call__(self, step: Step) -> None:
+        import numpy as np
+
+        from fastdiff.data.pictures import to_pixels
+
+        keep = self._n - step.first
+        if keep <= 0:
+            return
+        pixels = to_pixels(step.x[:keep])
+        if step.row not in self._frames:
+            blank = np.full((self._n, *pixels.shape[1:]), 255, dtype=np.uint8)
+            self._frames[step.row] = blank
+        self._frames[step.row][step.first : step.first + len(pixels)] = pixels
+
+    def ordered(self) -> list[npt.NDArray[np.uint8]]:
+        """The frames from noise to image, each uint8 [n, H, W, C]."""
+        return [self._frames[row] for row in sorted(self._frames)]

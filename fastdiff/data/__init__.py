@@ -1,0 +1,1 @@
+"""Data in and pictures out: image sets for training, grids and animations of samples."""

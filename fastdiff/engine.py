@@ -1,0 +1,223 @@
+"""The engine: a model, a sampler's table and a backend, ready to draw.
+
+engine = fastdiff.compile("sprites16", sampler="ddim", steps=25)
+samples = engine.sample(n=32, seed=0, context="monster", guidance=2.0)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from fastdiff import contexts
+from fastdiff.backends.base import Backend, Float32Array, Request
+from fastdiff.backends.registry import choose
+from fastdiff.errors import FastdiffError
+from fastdiff.noise import SeedsLike, as_seeds
+from fastdiff.samplers import SamplerTable, build_table
+
+if TYPE_CHECKING:
+    from fastdiff.models.model import DiffusionModel
+
+MAX_SAMPLES = 10_000_000
+
+
+@dataclass(frozen=True)
+class Step:
+    """What ``on_step`` sees after a row of the table.
+
+    ``x``: the intermediate of samples first .. first + len(x) - 1 of the request, float32
+    [b, C, H, W], not clipped. ``row``: rows done, of ``rows``.
+    """
+
+    row: int
+    rows: int
+    first: int
+    x: Float32Array
+    seeds: npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Drawn images and what made them.
+
+    ``images``: float32 [n, C, H, W] in [-1, 1]. ``seeds``: uint64 [n]. ``rows``: table rows run
+    for each image, int64 [n]: fewer than the table has for the chunk in which the request was
+    cancelled; images of chunks never started are not here, so n may be less than was asked.
+    """
+
+    images: Float32Array
+    seeds: npt.NDArray[np.uint64]
+    rows: npt.NDArray[np.int64]
+    complete: bool
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+OnStep = Callable[[Step], object]
+
+
+class Engine:
+    """Made by ``fastdiff.compile``. Immutable; many threads may call ``sample`` at once."""
+
+    def __init__(
+        self, model: DiffusionModel, table: SamplerTable, backend: Backend, options: dict[str, Any]
+    ) -> None:
+        self.model = model
+        self.table = table
+        self.backend = backend.name
+        self._runner = backend.prepare(model, **options)
+
+    def __repr__(self) -> str:
+        return (
+            f"Engine({self.model.name}, {self.table.name}, "
+            f"backend={self.backend}: {self._runner.describe()})"
+        )
+
+    def sample(
+        self,
+        n: int | None = None,
+        seed: SeedsLike = 0,
+        *,
+        context: contexts.ContextLike = None,
+        guidance: float | Sequence[float] | Float32Array | None = None,
+        x_T: npt.NDArray[Any] | None = None,
+        on_step: OnStep | None = None,
+        every: int = 1,
+        sampler: str | SamplerTable | None = None,
+        steps: int | None = None,
+        batch_size: int = 64,
+        progress: bool = False,
+        **sampler_options: Any,
+    ) -> Samples:
+        """Draws ``n`` images, float32 [n, C, H, W] in [-1, 1], with the seeds used.
+
+        ``seed``: an int s means seeds s .. s + n - 1; a sequence gives each image's own. The
+        image of a seed does not depend on the others in the request. ``context``: a class name,
+        n of them, or numbers [width] or [n, width]; None is unconditional. ``guidance``: scale
+        of classifier-free guidance, one or [n] (Ho & Salimans 2022); 1, the default, is none.
+        ``x_T``: start from this instead of the seeds' noise, [n, C, H, W].
+        ``on_step``: called with a :class:`Step` after every ``every``-th row and the last;
+        returning False cancels, and what was drawn so far is returned. Ctrl-C does the same,
+        once at least one chunk is whole. ``sampler``, ``steps`` and sampler options override
+        the engine's for this request. Work goes in chunks of ``batch_size``.
+
+        Raises FastdiffError where an argument is wrong, before anything is drawn.
+        """
+        n = _count(n, seed)
+        seeds = as_seeds(seed, n)
+        table = self.table
+        if sampler is not None or steps is not None or sampler_options:
+            name = self.table.name.split(":")[0] if sampler is None else sampler
+            table = build_table(name, self.model.schedule, steps, **sampler_options)
+        for what, value in (("batch_size", batch_size), ("every", every)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise FastdiffError(f"{what}: expected an integer of at least 1, got {value!r}")
+        ctx = contexts.resolve(context, n, self.model.context_width, self.model.labels)
+        scale = contexts.resolve_guidance(guidance, n, ctx, context is not None)
+        start = self._start(x_T, n)
+
+        shape = self.model.sample_shape
+        images = np.empty((n, *shape), dtype=np.float32)
+        rows = np.zeros(n, dtype=np.int64)
+        done, going = 0, True
+        bar = tqdm(
+            total=n * len(table),
+            unit="row",
+            disable=not progress,
+            desc=self.model.name,
+            leave=False,
+        )
+        with bar:
+            for first in range(0, n, batch_size):
+                part = slice(first, min(first + batch_size, n))
+                size = part.stop - first
+
+                def after_row(
+                    row: int,
+                    fetch: Callable[[], Float32Array],
+                    first: int = first,
+                    size: int = size,
+                ) -> bool:
+                    bar.update(size)
+                    if on_step is None or (row % every and row != len(table)):
+                        return True
+                    chunk = seeds[first : first + size]
+                    return on_step(Step(row, len(table), first, fetch(), chunk)) is not False
+
+                try:
+                    outcome = self._runner.run(
+                        Request(
+                            table,
+                            seeds[part],
+                            None if ctx is None else ctx[part],
+                            None if scale is None else scale[part],
+                            None if start is None else start[part],
+                            after_row if progress or on_step else None,
+                        )
+                    )
+                except KeyboardInterrupt:
+                    if not done:
+                        raise
+                    going = False
+                    break
+                np.clip(outcome.x, -1.0, 1.0, out=images[part])
+                rows[part] = outcome.rows
+                done = part.stop
+                if outcome.rows < len(table):
+                    going = False
+                    break
+        return Samples(images[:done], seeds[:done], rows[:done], going)
+
+    def _start(self, x_T: npt.NDArray[Any] | None, n: int) -> Float32Array | None:
+        if x_T is None:
+            return None
+        start = np.asarray(x_T, dtype=np.float32)
+        if start.shape != (n, *self.model.sample_shape) or not np.isfinite(start).all():
+            raise FastdiffError(
+                f"x_T: expected finite values {[n, *self.model.sample_shape]}, "
+                f"got {list(start.shape)}"
+            )
+        return start
+
+
+def _count(n: int | None, seed: SeedsLike) -> int:
+    if n is None:
+        n = 1 if isinstance(seed, (int, np.integer)) else len(seed)
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or not 0 <= n <= MAX_SAMPLES:
+        raise FastdiffError(f"n: expected an integer from 0 to {MAX_SAMPLES}, got {n!r}")
+    return int(n)
+
+
+def compile(
+    model: DiffusionModel | str | os.PathLike[str],
+    sampler: str | SamplerTable = "ddim",
+    steps: int | None = None,
+    *,
+    backend: str = "auto",
+    device: str | None = None,
+    dtype: str | None = None,
+    **sampler_options: Any,
+) -> Engine:
+    """An engine for a model (or the name or path of one), a sampler and a backend.
+
+    ``sampler``: a name with its options (``eta=0.5``), or a :class:`SamplerTable`. ``steps``:
+    model evaluations, the sampler's own default unless given. ``backend``: ``"auto"`` takes the
+    fastest one available; ``engine.backend`` says which. ``device``, ``dtype``: passed to the
+    backend where given.
+    """
+    chosen = choose(backend)
+    if isinstance(model, (str, os.PathLike)):
+        from fastdiff.checkpoint import load
+
+        model = load(model)
+    table = build_table(sampler, model.schedule, steps, **sampler_options)
+    options = {k: v for k, v in (("device", device), ("dtype", dtype)) if v is not None}
+    return Engine(model, table, chosen, options)

@@ -1,0 +1,1 @@
+"""Figures of quality, computed the same way every time."""

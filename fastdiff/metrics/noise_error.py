@@ -1,0 +1,74 @@
+"""The mean squared noise error of a model on images, level by level."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from fastdiff import noise
+from fastdiff.data.dataset import ImageSet
+from fastdiff.data.pictures import from_pixels
+from fastdiff.errors import FastdiffError
+from fastdiff.models.model import DiffusionModel
+
+FRACTIONS = (0.02, 0.2, 0.6, 0.9)
+
+
+@dataclass(frozen=True)
+class NoiseError:
+    """Mean of (eps - model(x_t, t, context))^2 at level round(fraction * T).
+
+    ``standard_error`` is that of the mean, over images.
+    ``predict_zero`` is the error of always answering 0, close to 1: what a model must be under.
+    """
+
+    fraction: float
+    level: int
+    mean: float
+    standard_error: float
+    predict_zero: float
+
+
+@torch.inference_mode()
+def noise_error(
+    model: DiffusionModel,
+    images: ImageSet,
+    fractions: Sequence[float] = FRACTIONS,
+    draws: int = 4,
+    seed: int = 0,
+    batch_size: int = 256,
+) -> list[NoiseError]:
+    """The error at each fraction of T over all images, ``draws`` fixed noises each.
+
+    The noise of image k and draw d is normal(seed + k, step=d), so that the figure is the same
+    every time and for every model. The standard error is over images.
+    """
+    if not len(images) or images.context.shape[1] != model.context_width:
+        raise FastdiffError(
+            f"images: expected at least one, with a context of width {model.context_width}, "
+            f"got {len(images)} of width {images.context.shape[1]}"
+        )
+    x0 = from_pixels(images.x)
+    seeds = noise.as_seeds(seed, len(x0))
+    found = []
+    for fraction in fractions:
+        level = min(max(round(fraction * model.schedule.T), 1), model.schedule.T)
+        ab, t = model.schedule.alpha_bar[level], model.schedule.t[level]
+        error = np.zeros(len(x0))
+        zero = np.zeros(len(x0))
+        for draw in range(draws):
+            eps = noise.normal(seeds, draw, noise.STREAM_TRAIN, x0[0].size).reshape(x0.shape)
+            x_t = (np.sqrt(ab) * x0 + np.sqrt(1 - ab) * eps).astype(np.float32)
+            for first in range(0, len(x0), batch_size):
+                part = slice(first, first + batch_size)
+                x = torch.from_numpy(x_t[part])
+                context = torch.from_numpy(images.context[part])
+                out = model(x, torch.full((len(x),), float(t)), context).double().numpy()
+                error[part] += ((eps[part] - out) ** 2).mean(axis=(1, 2, 3)) / draws
+                zero[part] += (eps[part].astype(np.float64) ** 2).mean(axis=(1, 2, 3)) / draws
+        spread = float(error.std(ddof=1) / np.sqrt(len(error))) if len(error) > 1 else 0.0
+        found.append(NoiseError(fraction, level, float(error.mean()), spread, float(zero.mean())))
+    return found

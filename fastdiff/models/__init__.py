@@ -1,0 +1,1 @@
+"""The networks, in torch, and the registry that checkpoints name them by."""

@@ -1,0 +1,132 @@
+"""Noise schedules: how much signal is left at level i, for i = 0 (clean) to T (noise).
+
+Level i has ``x_i = sqrt(alpha_bar[i]) * x_0 + sqrt(1 - alpha_bar[i]) * eps`` (Ho et al. 2020,
+equation 4). Levels, not timesteps, index every array here: level 0 is the clean image, so
+``alpha_bar[0] == 1``, and diffusers' timestep ``t`` is level ``t + 1``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from fastdiff.errors import FastdiffError
+
+Float64Array = npt.NDArray[np.float64]
+
+MAX_LEVELS = 100_000
+
+
+def _course_beta(T: int, beta_start: float, beta_end: float) -> Float64Array:
+    # The course draws T + 1 values and uses 1..T, yet lets beta[0] into the product below.
+    return np.linspace(beta_start, beta_end, T + 1, dtype=np.float64)
+
+
+def _linear_beta(T: int, beta_start: float, beta_end: float) -> Float64Array:
+    beta = np.linspace(beta_start, beta_end, T, dtype=np.float64)
+    return np.concatenate([np.zeros(1), beta])
+
+
+_BETA: dict[str, Callable[[int, float, float], Float64Array]] = {
+    "course": _course_beta,
+    "linear": _linear_beta,
+}
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A variance schedule over levels 0..T; hashable, comparable, stored in checkpoints.
+
+    ``kind``: ``"linear"`` (Ho et al. 2020: beta evenly spaced over T levels) or ``"course"``
+    (evenly spaced over T + 1, with ``alpha_bar[0]`` set to 1 afterwards, so that every
+    ``alpha_bar[i]`` for i >= 1 carries one extra factor ``1 - beta[0]``).
+    ``time``: the unit in which the model is told its level: ``"fraction"`` (i / T, ContextUnet)
+    or ``"index"`` (i - 1, the integer timestep of the DDPM U-Nets).
+    """
+
+    kind: Literal["course", "linear"] = "linear"
+    T: int = 1000
+    beta_start: float = 1e-4
+    beta_end: float = 0.02
+    time: Literal["fraction", "index"] = "index"
+
+    def __post_init__(self) -> None:
+        if self.kind not in _BETA:
+            raise FastdiffError(
+                f"schedule kind: expected one of {', '.join(_BETA)}, got {self.kind!r}"
+            )
+        if isinstance(self.T, bool) or not isinstance(self.T, int):
+            raise FastdiffError(f"schedule T: expected an integer, got {self.T!r}")
+        if not 1 <= self.T <= MAX_LEVELS:
+            raise FastdiffError(f"schedule T: expected 1 to {MAX_LEVELS} levels, got {self.T}")
+        for name, beta in (("beta_start", self.beta_start), ("beta_end", self.beta_end)):
+            if isinstance(beta, bool) or not isinstance(beta, (int, float)) or not 0 < beta < 1:
+                raise FastdiffError(f"schedule {name}: expected a number in (0, 1), got {beta!r}")
+        if self.time not in ("fraction", "index"):
+            raise FastdiffError(f"schedule time: expected 'fraction' or 'index', got {self.time!r}")
+
+    @cached_property
+    def beta(self) -> Float64Array:
+        """beta[i], float64 [T + 1]."""
+        return _frozen(_BETA[self.kind](self.T, self.beta_start, self.beta_end))
+
+    @cached_property
+    def alpha(self) -> Float64Array:
+        """alpha[i] = 1 - beta[i], float64 [T + 1]."""
+        return _frozen(1.0 - self.beta)
+
+    @cached_property
+    def alpha_bar(self) -> Float64Array:
+        """alpha_bar[i] = prod of alpha up to i, with alpha_bar[0] = 1; float64 [T + 1]."""
+        # Through logs as the course has it; a plain product differs by 1e-15.
+        alpha_bar = np.exp(np.cumsum(np.log(self.alpha)))
+        alpha_bar[0] = 1.0
+        return _frozen(alpha_bar)
+
+    @cached_property
+    def t(self) -> Float64Array:
+        """t[i]: level i in the model's own unit, float64 [T + 1]."""
+        level = np.arange(self.T + 1, dtype=np.float64)
+        return _frozen(level / self.T if self.time == "fraction" else level - 1)
+
+    def alpha_between(self, level: int, below: int) -> float:
+        """alpha of the jump ``below -> level``: q(x_level | x_below) has mean sqrt(alpha) x.
+
+        Neighbours use ``alpha[level]`` itself: on the course's schedule it is not
+        ``alpha_bar[1] / alpha_bar[0]``.
+        """
+        if below == level - 1:
+            return float(self.alpha[level])
+        return float(self.alpha_bar[level] / self.alpha_bar[below])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The parameters as JSON-ready values; ``from_dict`` reads them back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Schedule:
+        """The schedule that ``to_dict`` described; unknown or missing keys are an error."""
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise FastdiffError(f"schedule: {error}") from error
+
+
+def _frozen(array: Float64Array) -> Float64Array:
+    array.setflags(write=False)
+    return array
+
+
+def course() -> Schedule:
+    """The course's schedule: T = 500, beta from 1e-4 to 0.02, time as i / T."""
+    return Schedule(kind="course", T=500, beta_start=1e-4, beta_end=0.02, time="fraction")
+
+
+def linear(T: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02) -> Schedule:
+    """Ho et al.'s linear schedule, time as the integer timestep i - 1."""
+    return Schedule(kind="linear", T=T, beta_start=beta_start, beta_end=beta_end, time="index")

@@ -1,0 +1,1 @@
+"""Training: counter-based batches, EMA, checkpoints from which it resumes exactly."""

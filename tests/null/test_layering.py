@@ -1,0 +1,147 @@
+"""Rooms import downwards only: read from the imports and includes themselves."""
+
+import ast
+import re
+
+import pytest
+
+from tests.conftest import ROOT
+
+# Python rooms: what each may import of fastdiff. A new room is added here on purpose.
+PYTHON = {
+    "_version": set(),
+    "errors": set(),
+    "schedules": {"errors"},
+    "noise": {"errors"},
+    "noise_torch": {"noise"},
+    "files": {"errors"},
+    "contexts": {"errors"},
+    "samplers": {"errors", "schedules"},
+    "data": {"errors"},
+    "models": {"errors", "schedules"},
+    "zoo": set(),
+    "kernels": {"errors", "noise"},
+    "checkpoint": {"errors", "files", "models", "schedules"},
+    "metrics": {"data", "errors", "models", "noise"},
+    "backends": {"_version", "errors", "models", "noise", "noise_torch", "samplers"},
+    "engine": {"backends", "checkpoint", "contexts", "errors", "models", "noise", "samplers"},
+    "train": {
+        "checkpoint", "data", "engine", "errors", "files", "models", "noise", "schedules",
+    },
+    "export": {"checkpoint", "engine", "errors", "models", "samplers", "schedules"},
+    "cli": {
+        "_native", "_version", "backends", "checkpoint", "data", "engine", "errors", "models",
+        "samplers", "schedules", "train",
+    },
+    "__main__": {"cli"},
+}  # fmt: skip
+# Rooms that are useful without torch must not import it when they are imported.
+NO_TORCH = (
+    "errors schedules noise files contexts samplers data backends/base backends/registry engine "
+    "cli __init__"
+).split()
+
+# C++ rooms: what each may include of csrc.
+CPP = {
+    "include": set(),
+    "core": set(),
+    "ops": {"core"},
+    "plan": {"core", "ops"},
+    "sampling": {"core", "plan"},
+    "cpu": {"core", "ops"},
+    "pixelcnn": {"core", "cpu", "ops", "plan"},
+    "cuda": {"core", "ops", "sampling"},
+    "capi": {"include", "core", "cpu", "plan", "sampling", "pixelcnn"},
+    "bindings": {"core", "cpu", "cuda", "plan", "sampling", "pixelcnn"},
+    "tools": {"include"},
+}
+
+
+def python_files():
+    for folder, room in (("fastdiff", None), ("kernels", "kernels"), ("export", "export")):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            parts = path.relative_to(ROOT / folder).with_suffix("").parts
+            yield path, room or parts[0]
+
+
+def imports(tree, top_level_only=False):
+    """Module names imported by a parsed file; with top_level_only what runs at import."""
+    stack = list(ast.iter_child_nodes(tree))
+    while stack:
+        node = stack.pop()
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif top_level_only and isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            continue
+        elif top_level_only and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            continue
+        else:
+            stack.extend(ast.iter_child_nodes(node))
+
+
+def test_python_rooms_import_downwards_only():
+    wrong, seen = [], 0
+    for path, room in python_files():
+        if room == "__init__":
+            continue  # the package itself: lazy names only, checked by test_import
+        assert room in PYTHON, f"{path}: a room that this test does not know"
+        for name in imports(ast.parse(path.read_text())):
+            parts = name.split(".")
+            if parts[0] != "fastdiff" or len(parts) < 2:
+                continue
+            seen += 1
+            if parts[1] != room and parts[1] in {*PYTHON, "_native"} - PYTHON[room]:
+                wrong.append(f"{path.relative_to(ROOT)} imports {name}")
+    assert not wrong
+    assert seen > 50
+
+
+def test_the_allowed_imports_have_no_cycle():
+    for table in (PYTHON, CPP):
+        order, left = [], dict(table)
+        while left:
+            free = [r for r in left if left[r] - {"_native"} <= {*order, r}]
+            assert free, f"a cycle among {sorted(left)}"
+            order += free
+            for room in free:
+                del left[room]
+
+
+@pytest.mark.parametrize("room", NO_TORCH)
+def test_rooms_for_people_without_torch_do_not_import_it(room):
+    base = ROOT / "fastdiff" / room
+    paths = sorted(base.rglob("*.py")) if base.is_dir() else [base.with_suffix(".py")]
+    for path in paths:
+        loaded = set(imports(ast.parse(path.read_text()), top_level_only=True))
+        assert not [n for n in loaded if n.split(".")[0] == "torch"], path
+
+
+def test_cpp_rooms_include_downwards_only():
+    wrong, seen = [], 0
+    for path in sorted((ROOT / "csrc").rglob("*")):
+        if path.suffix not in {".h", ".cpp", ".cu", ".c"}:
+            continue
+        room = path.relative_to(ROOT / "csrc").parts[0]
+        assert room in CPP, f"{path}: a room that this test does not know"
+        for include in re.findall(r'#include\s+"([^"]+)"', path.read_text()):
+            target = include.split("/")[0] if "/" in include else room
+            target = "include" if target == "fastdiff" else target
+            seen += 1
+            if target != room and target in CPP and target not in CPP[room]:
+                wrong.append(f"{path.relative_to(ROOT)} includes {include}")
+        if room != "bindings" and "pybind11" in path.read_text():
+            wrong.append(f"{path.relative_to(ROOT)} mentions pybind11")
+    assert not wrong
+    assert seen > 10
+
+
+def test_core_includes_the_standard_library_alone():
+    for path in (ROOT / "csrc" / "core").glob("*"):
+        for include in re.findall(r"#include\s+<([^>]+)>", path.read_text()):
+            platform = include.startswith(
+                ("sys/", "sched", "pthread", "unistd", "cpuid", "immintrin")
+            )
+            assert "/" not in include or platform, f"{path} includes <{include}>"

@@ -68,11 +68,18 @@ class Engine:
     """Made by ``fastdiff.compile``. Immutable; many threads may call ``sample`` at once."""
 
     def __init__(
-        self, model: DiffusionModel, table: SamplerTable, backend: Backend, options: dict[str, Any]
+        self,
+        model: DiffusionModel,
+        backend: Backend,
+        options: dict[str, Any],
+        sampler: str | SamplerTable,
+        steps: int | None,
+        sampler_options: dict[str, Any],
     ) -> None:
         self.model = model
-        self.table = table
         self.backend = backend.name
+        self.table = build_table(sampler, model.schedule, steps, **sampler_options)
+        self._sampler, self._sampler_options = sampler, sampler_options
         self._runner = backend.prepare(model, **options)
 
     def __repr__(self) -> str:
@@ -106,17 +113,21 @@ class Engine:
         ``x_T``: start from this instead of the seeds' noise, [n, C, H, W].
         ``on_step``: called with a :class:`Step` after every ``every``-th row and the last;
         returning False cancels, and what was drawn so far is returned. Ctrl-C does the same,
-        once at least one chunk is whole. ``sampler``, ``steps`` and sampler options override
-        the engine's for this request. Work goes in chunks of ``batch_size``.
+        once at least one chunk is whole. ``steps`` and sampler options change the engine's for
+        this request; ``sampler`` replaces it, with its own steps and options. Work goes in
+        chunks of ``batch_size``.
 
         Raises FastdiffError where an argument is wrong, before anything is drawn.
         """
         n = _count(n, seed)
         seeds = as_seeds(seed, n)
         table = self.table
-        if sampler is not None or steps is not None or sampler_options:
-            name = self.table.name.split(":")[0] if sampler is None else sampler
-            table = build_table(name, self.model.schedule, steps, **sampler_options)
+        if sampler is not None:
+            table = build_table(sampler, self.model.schedule, steps, **sampler_options)
+        elif steps is not None or sampler_options:
+            options = {**self._sampler_options, **sampler_options}
+            steps = len(self.table) if steps is None else steps
+            table = build_table(self._sampler, self.model.schedule, steps, **options)
         for what, value in (("batch_size", batch_size), ("every", every)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise FastdiffError(f"{what}: expected an integer of at least 1, got {value!r}")
@@ -218,6 +229,5 @@ def compile(
         from fastdiff.checkpoint import load
 
         model = load(model)
-    table = build_table(sampler, model.schedule, steps, **sampler_options)
     options = {k: v for k, v in (("device", device), ("dtype", dtype)) if v is not None}
-    return Engine(model, table, chosen, options)
+    return Engine(model, chosen, options, sampler, steps, sampler_options)

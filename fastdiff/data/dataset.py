@@ -121,8 +121,10 @@ def _from_folder(folder: Path, size: int | None) -> ImageSet:
 
 def _from_numpy(path: Path) -> ImageSet:
     try:
-        loaded = np.load(path, allow_pickle=False)
-        arrays = {"x": loaded} if path.suffix == ".npy" else dict(loaded)
+        # Opened here: np.load leaves its own file open when the content is damaged.
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            arrays = {"x": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise FastdiffError(f"data: {path} is not a readable NumPy file ({error})") from error
     if "x" not in arrays:

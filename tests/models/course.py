@@ -77,7 +77,7 @@ class CourseUnet(nn.Module):
         self.init_conv = ResidualConvBlock(in_channels, n_feat, is_res=True)
         self.down1 = UnetDown(n_feat, n_feat)
         self.down2 = UnetDown(n_feat, 2 * n_feat)
-        self.to_vec = nn.Sequential(nn.AvgPool2d((4)), nn.GELU())
+        self.to_vec = nn.Sequential(nn.AvgPool2d(4), nn.GELU())
         self.timeembed1 = EmbedFC(1, 2 * n_feat)
         self.timeembed2 = EmbedFC(1, 1 * n_feat)
         self.contextembed1 = EmbedFC(n_cfeat, 2 * n_feat)

@@ -6,11 +6,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from safetensors import safe_open  # noqa: E402
-from safetensors.torch import load_file, save_file  # noqa: E402
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
-import fastdiff  # noqa: E402
-from fastdiff import FastdiffError  # noqa: E402
+import fastdiff
+from fastdiff import FastdiffError
 
 
 def test_a_model_survives_the_round_trip(tiny_model, tmp_path):

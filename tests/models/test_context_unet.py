@@ -6,11 +6,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-import fastdiff  # noqa: E402
-from fastdiff import FastdiffError, schedules  # noqa: E402
-from fastdiff.checkpoint import load_course  # noqa: E402
-from fastdiff.models.context_unet import ContextUnet, ContextUnetConfig  # noqa: E402
-from tests.models.course import ResidualConvBlock, random_course_net, zero  # noqa: E402
+import fastdiff
+from fastdiff import FastdiffError, schedules
+from fastdiff.checkpoint import load_course
+from fastdiff.models.context_unet import ContextUnet, ContextUnetConfig
+from tests.models.course import ResidualConvBlock, random_course_net, zero
 
 
 @pytest.fixture

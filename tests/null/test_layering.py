@@ -36,10 +36,10 @@ PYTHON = {
     "__main__": {"cli"},
 }  # fmt: skip
 # Rooms that are useful without torch must not import it when they are imported.
-NO_TORCH = (
-    "errors schedules noise files contexts samplers data backends/base backends/registry engine "
-    "cli __init__"
-).split()
+NO_TORCH = [
+    *("errors", "schedules", "noise", "files", "contexts", "samplers", "data", "engine", "cli"),
+    *("backends/base", "backends/registry", "__init__"),
+]
 
 # C++ rooms: what each may include of csrc.
 CPP = {
@@ -74,12 +74,16 @@ def imports(tree, top_level_only=False):
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        elif top_level_only and isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            continue
-        elif top_level_only and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+        elif top_level_only and _runs_later(node):
             continue
         else:
             stack.extend(ast.iter_child_nodes(node))
+
+
+def _runs_later(node):
+    if isinstance(node, ast.If):
+        return "TYPE_CHECKING" in ast.dump(node.test)
+    return isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
 
 
 def test_python_rooms_import_downwards_only():

@@ -1,0 +1,208 @@
+"""The command line as a person uses it: real processes, real files, one-line errors."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("torch")
+
+import fastdiff
+from fastdiff.cli.requests import parse_context, parse_options, parse_seeds
+from fastdiff.errors import FastdiffError
+
+
+def run(*args, code=0, cwd=None):
+    command = [sys.executable, "-m", "fastdiff", *map(str, args)]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=env)
+    assert done.returncode == code, done.stderr
+    return done
+
+
+def error(*args, cwd=None):
+    done = run(*args, code=2, cwd=cwd)
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if "error:" in line]
+    assert len(lines) == 1
+    assert done.stderr.strip().endswith(lines[0].strip())
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tiny_model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    fastdiff.save(tiny_model, path)
+    return path
+
+
+def test_sample_writes_all_that_was_asked(checkpoint, tmp_path):
+    out = {
+        "--out": tmp_path / "a" / "grid.png",
+        "--images": tmp_path / "single",
+        "--npz": tmp_path / "s.npz",
+        "--gif": tmp_path / "s.gif",
+    }
+    flags = [v for pair in out.items() for v in pair]
+    done = run(
+        "sample", "--model", checkpoint, "--steps", 6, "--context", "a:2,c:1", "--seed", 10,
+        "--guidance", 1.5, "--set", "eta=0.5", "--batch-size", 2, *flags,
+    )  # fmt: skip
+    assert "3 images of tiny, ddim:6,eta=0.5, backend eager" in done.stdout
+    model = fastdiff.load(checkpoint)
+    engine = fastdiff.compile(model, "ddim", 6, backend="eager", eta=0.5)
+    expected = engine.sample(3, seed=10, context=["a", "a", "c"], guidance=1.5).images
+
+    with np.load(out["--npz"]) as file:
+        np.testing.assert_allclose(file["images"], expected, atol=1e-5)
+        assert file["seeds"].tolist() == [10, 11, 12]
+        assert json.loads(str(file["facts"]))["sampler"] == "ddim:6,eta=0.5"
+    names = sorted(p.name for p in out["--images"].iterdir())
+    assert names == ["0-seed10.png", "1-seed11.png", "2-seed12.png"]
+    with Image.open(out["--images"] / names[2]) as image:
+        assert image.size == (32, 32)
+        assert image.text["seed"] == "12"
+        assert image.text["context"] == "c"
+        assert image.text["model"] == "tiny"
+        small = np.asarray(image)[::4, ::4].astype(float)
+    pixels = (expected[2].transpose(1, 2, 0) + 1) * 127.5
+    assert np.abs(small - pixels).max() <= 1.0
+    with Image.open(out["--out"]) as image:
+        assert image.text["seeds"] == "10,11,12"
+        assert image.text["sampler"] == "ddim:6,eta=0.5"
+    with Image.open(out["--gif"]) as image:
+        assert image.n_frames == 6
+
+
+def test_seeds_of_ones_own(checkpoint, tmp_path):
+    npz = tmp_path / "s.npz"
+    run("sample", "--model", checkpoint, "--steps", 2, "--seeds", "7,3-4", "--npz", npz,
+        "--out", tmp_path / "g.png", "--quiet")  # fmt: skip
+    with np.load(npz) as file:
+        assert file["seeds"].tolist() == [7, 3, 4]
+
+
+def test_the_collapse_without_noise_can_be_asked_for(checkpoint, tmp_path):
+    done = run("sample", "--model", checkpoint, "--sampler", "ddpm", "--steps", 5, "--n", 1,
+               "--set", "noise=false", "--out", tmp_path / "g.png")  # fmt: skip
+    assert "ddpm:5,noise=False" in done.stdout
+
+
+def test_info_names_machine_backends_and_versions():
+    text = run("info").stdout
+    for word in ("machine", "backends", "eager", "available", "tensorrt", "versions", "torch"):
+        assert word in text
+    facts = json.loads(run("info", "--json").stdout)
+    assert facts["backends"]["eager"] == "available"
+    assert facts["backends"]["cuda"].startswith("unavailable: ")
+    assert facts["versions"]["numpy"] == np.__version__
+    assert "ddim:4: 4 rows" in run("info", "--table", "ddim:4").stdout
+
+
+def test_info_imports_no_torch():
+    probe = "import sys; from fastdiff.cli.main import main; main(['info']); "
+    probe += "print('torch' in sys.modules)"
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    done = subprocess.run(
+        [sys.executable, "-c", probe], capture_output=True, text=True, check=True, env=env
+    )
+    assert done.stdout.strip().endswith("False")
+
+
+def test_train_sample_and_resume(tmp_path):
+    data = tmp_path / "data"
+    rng = np.random.default_rng(0)
+    for name in ("red", "blue"):
+        (data / name).mkdir(parents=True)
+        for k in range(6):
+            pixels = rng.integers(0, 256, (10, 10, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(data / name / f"{k}.png")
+    (data / "red" / "broken.png").write_bytes(b"x")
+    out = tmp_path / "run"
+    common = ["train", "--data", data, "--size", 8, "--out", out, "--n-feat", 8, "--batch-size", 4,
+              "--sample-every", 0, "--quiet"]  # fmt: skip
+    done = run(*common, "--steps", 2)
+    assert "1 unreadable images skipped" in done.stdout
+    assert "trained step 2" in done.stdout
+    assert "holds a run already" in error(*common, "--steps", 4)
+    assert "resuming at step 2" in run(*common, "--steps", 4, "--resume").stdout
+    model = fastdiff.load(out / "model.safetensors")
+    assert model.labels == ("blue", "red")
+    assert model.name == "run"
+    run("sample", "--model", out / "model.safetensors", "--steps", 1, "--context", "red", "--n", 2,
+        "--out", tmp_path / "g.png")  # fmt: skip
+
+
+def test_wrong_input_ends_with_one_sentence_and_code_2(checkpoint, tmp_path):
+    out = ["--out", tmp_path / "g.png"]
+    base = ["sample", "--model", checkpoint, *out]
+    cases = [
+        (["sample", "--model", "nothing", *out], "got 'nothing'"),
+        ([*base, "--steps", 0], "steps: expected an integer from 1 to 500, got 0"),
+        ([*base, "--steps", 501], "got 501"),
+        ([*base, "--sampler", "magic"], "sampler: expected one of ddpm, ddim"),
+        ([*base, "--backend", "abacus"], "backend: expected auto or one of"),
+        ([*base, "--backend", "cuda"], "'cuda' is not available here"),
+        ([*base, "--context", "dragon"], "context: expected one of a, b, c, got 'dragon'"),
+        ([*base, "--context", "1,0"], "context: expected numbers [3]"),
+        ([*base, "--context", "a:2,b"], "a count after every class or none"),
+        ([*base, "--n", 0], "--n: expected at least 1, got 0"),
+        ([*base, "--seeds", "1,x"], "--seeds: expected numbers and ranges"),
+        ([*base, "--set", "eta"], "--set: expected NAME=VALUE"),
+        ([*base, "--set", "eta=2"], "eta: expected a number from 0 to 1"),
+        ([*base, "--scale", 0], "--scale: expected 1 to 64"),
+        ([*base, "--guidance", 2], "guidance: expected a context"),
+        (["sample", "--model", checkpoint, "--out", "/proc/no/g.png"], "cannot write /proc/no"),
+        ([*base, "--npz", tmp_path], "cannot write"),
+        (["info", "--table", "ddim:many"], "--table: expected SAMPLER or SAMPLER:STEPS"),
+        (["train", "--data", tmp_path / "no", "--out", tmp_path / "r"], "data: expected a folder"),
+    ]
+    for args, message in cases:
+        assert message in error(*args), args
+    np.save(tmp_path / "odd.npy", np.zeros((2, 18, 18, 3), dtype=np.uint8))
+    train = ["train", "--out", tmp_path / "r", "--data"]
+    assert "divisible by 4, got 18" in error(*train, tmp_path / "odd.npy")
+    np.save(tmp_path / "wide.npy", np.zeros((2, 16, 20, 3), dtype=np.uint8))
+    assert "expected square images, got 16x20" in error(*train, tmp_path / "wide.npy")
+    truncated = tmp_path / "cut.safetensors"
+    truncated.write_bytes(checkpoint.read_bytes()[:1000])
+    assert "not a whole safetensors file" in error("sample", "--model", truncated, *out)
+    assert not (tmp_path / "g.png").exists()
+
+
+def test_an_output_that_fails_spares_the_others(checkpoint, tmp_path, monkeypatch, capsys):
+    from fastdiff.cli import writing
+    from fastdiff.cli.main import main
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(writing, "npz", full)
+    code = main(["sample", "--model", str(checkpoint), "--steps", "1", "--n", "2", "--quiet",
+                 "--npz", str(tmp_path / "s.npz"), "--out", str(tmp_path / "g.png")])  # fmt: skip
+    assert code == 2
+    assert (tmp_path / "g.png").exists()
+    assert "No space left on device" in capsys.readouterr().err
+
+
+def test_requests_are_parsed_as_people_write_them():
+    labels = ("a", "b", "c")
+    assert parse_seeds("3,1,4-6") == [3, 1, 4, 5, 6]
+    assert parse_context(None, labels, None) == (None, None, 64)
+    assert parse_context("each", labels, 7)[1:] == (["a", "a", "a", "b", "b", "c", "c"], 7)
+    assert parse_context("b", labels, 2)[0] == ["b", "b"]
+    assert parse_context("c:1,a:2", labels, None)[1:] == (["c", "a", "a"], 3)
+    vector, names, n = parse_context("0,0.5,0.5", labels, 4)
+    assert (vector.tolist(), names, n) == ([0.0, 0.5, 0.5], None, 4)
+    assert parse_options(["eta=0.5", "noise=false", "clip=-1:1", "spacing=leading"]) == {
+        "eta": 0.5, "noise": False, "clip": (-1.0, 1.0), "spacing": "leading",
+    }  # fmt: skip
+    with pytest.raises(FastdiffError, match="add up to 3, but n is 5"):
+        parse_context("c:1,a:2", labels, 5)
+    for bad in ("", "7-3", "1,,2", "-1"):
+        with pytest.raises(FastdiffError, match="--seeds"):
+            parse_seeds(bad)

@@ -109,7 +109,7 @@ def test_training_learns(tmp_path):
     after = noise_error(model, images, draws=1)
     assert all(b.mean < a.mean for a, b in zip(before, after, strict=True))
     assert (tmp_path / "samples" / "step-000120.png").stat().st_size > 500
-    rows = list(csv.DictReader((tmp_path / LOG_FILE).open()))
+    rows = list(csv.DictReader((tmp_path / LOG_FILE).read_text().splitlines()))
     assert [row["step"] for row in rows] == ["100"]
     assert model.labels == ("red", "black", "none")
 

@@ -44,3 +44,37 @@ def philox4x32_10(
     counter: NDArray[np.uint32],  # [m, 4]
     key: NDArray[np.uint32],  # [m, 2]
 ) -> NDArray[np.uint32]: ...  # [m, 4]
+
+# The arguments ending in _ptr are addresses on the current CUDA device: seeds uint64 [n], steps
+# uint32 [n] (0: step 0 for every row), out uint32 or float32 [n, count]. cuda_stream: a
+# cudaStream_t, 0 the default one. ValueError: a wrong argument. RuntimeError: CUDA's reason.
+def cuda_noise_words(
+    seeds_ptr: int,
+    steps_ptr: int,
+    n: int,
+    stream: int,
+    count: int,
+    first_element: int,
+    out_ptr: int,
+    cuda_stream: int,
+) -> None: ...
+def cuda_noise_uniform(
+    seeds_ptr: int,
+    steps_ptr: int,
+    n: int,
+    stream: int,
+    count: int,
+    first_element: int,
+    out_ptr: int,
+    cuda_stream: int,
+) -> None: ...
+def cuda_noise_normal(
+    seeds_ptr: int,
+    steps_ptr: int,
+    n: int,
+    stream: int,
+    count: int,
+    first_element: int,
+    out_ptr: int,
+    cuda_stream: int,
+) -> None: ...

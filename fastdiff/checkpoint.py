@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -114,14 +113,16 @@ def load_course(path: Path) -> DiffusionModel:
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    except pickle.UnpicklingError as error:
         raise FastdiffError(
-            f"model: {path} is damaged or holds more than weights, it was not run ({first})"
+            f"model: {path} is damaged or holds more than weights, it was not run "
+            f"({_first_line(error)})"
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, IndexError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise FastdiffError(f"model: {path} is not a readable checkpoint ({first})") from error
+    except Exception as error:
+        # A damaged pickle stream makes torch's unpickler raise almost anything.
+        raise FastdiffError(
+            f"model: {path} is not a readable checkpoint ({_first_line(error)})"
+        ) from error
     try:
         n_feat, in_channels = state["init_conv.conv1.0.weight"].shape[:2]
         n_cfeat = state["contextembed1.model.0.weight"].shape[1]
@@ -143,6 +144,11 @@ def load_course(path: Path) -> DiffusionModel:
             state.setdefault(key, torch.zeros_like(value))
     _fill(model, state, path)
     return model
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def _fill(model: DiffusionModel, tensors: dict[str, Tensor], path: Path) -> None:

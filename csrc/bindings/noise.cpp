@@ -3,11 +3,14 @@
 #include "cpu/noise.h"
 
 #include <limits>
+#include <stdexcept>
 #include <string>
 
 #include "bindings/arguments.h"
 #include "bindings/rooms.h"
 #include "core/cpu_count.h"
+#include "core/error.h"
+#include "cuda/noise.h"
 
 namespace py = pybind11;
 
@@ -70,6 +73,51 @@ py::array_t<std::uint32_t> philox(const py::object& counter, const py::object& k
   return out;
 }
 
+// An address as an int, from Tensor.data_ptr() or the like.
+template <class T>
+T* pointer(const char* name, const py::object& value) {
+  const auto address = static_cast<std::uintptr_t>(
+      whole_number(name, value, 0, std::numeric_limits<std::int64_t>::max()));
+  return reinterpret_cast<T*>(address);
+}
+
+template <NoiseKind kind>
+void cuda_fill(const py::object& seeds_ptr, const py::object& steps_ptr, const py::object& n,
+               const py::object& stream, const py::object& count, const py::object& first_element,
+               const py::object& out_ptr, const py::object& cuda_stream) {
+  CudaNoiseRequest request;
+  request.seeds = pointer<const std::uint64_t>("seeds_ptr", seeds_ptr);
+  request.steps = pointer<const std::uint32_t>("steps_ptr", steps_ptr);
+  request.n = static_cast<std::size_t>(whole_number("n", n, 0, kMaxElements));
+  request.stream = static_cast<std::uint32_t>(whole_number("stream", stream, 0, kMaxWord));
+  request.count = static_cast<std::size_t>(whole_number("count", count, 0, kMaxElements));
+  request.first_element =
+      static_cast<std::uint64_t>(whole_number("first_element", first_element, 0, kMaxElements));
+  void* out = pointer<void>("out_ptr", out_ptr);
+  const auto stream_address =
+      reinterpret_cast<std::uintptr_t>(pointer<void>("cuda_stream", cuda_stream));
+  if (request.first_element % 4 != 0) {
+    fail_argument("first_element", "a multiple of 4", std::to_string(request.first_element));
+  }
+  if (request.n != 0 && request.count != 0) {
+    if (request.seeds == nullptr) fail_argument("seeds_ptr", "the address of n seeds", "0");
+    if (out == nullptr) fail_argument("out_ptr", "the address of n * count values", "0");
+  }
+  std::string reason;
+  {
+    py::gil_scoped_release release;  // the first call may start the driver
+    reason = cuda_noise(kind, request, out, stream_address);
+  }
+  if (!reason.empty()) throw std::runtime_error(reason);
+}
+
+template <NoiseKind kind>
+void define_cuda(py::module_& module, const char* name, const char* doc) {
+  module.def(name, &cuda_fill<kind>, py::arg("seeds_ptr"), py::arg("steps_ptr"), py::arg("n"),
+             py::arg("stream"), py::arg("count"), py::arg("first_element"), py::arg("out_ptr"),
+             py::arg("cuda_stream"), doc);
+}
+
 template <class T, Fill<T> fill>
 void define(py::module_& module, const char* name, const char* doc) {
   module.def(name, &noise<T, fill>, py::arg("seeds"), py::arg("step"), py::arg("stream"),
@@ -85,6 +133,12 @@ void bind_noise(py::module_& module) {
                                "Uniforms in (0, 1], float32 [n, count]: row i from seeds[i].");
   define<float, noise_normal>(module, "noise_normal",
                               "Standard normals, float32 [n, count]: row i from seeds[i].");
+  define_cuda<NoiseKind::words>(module, "cuda_noise_words",
+                                "Puts the fill of out, uint32 [n, count], on the CUDA stream.");
+  define_cuda<NoiseKind::uniform>(module, "cuda_noise_uniform",
+                                  "Puts the fill of out, float32 [n, count], on the CUDA stream.");
+  define_cuda<NoiseKind::normal>(module, "cuda_noise_normal",
+                                 "Puts the fill of out, float32 [n, count], on the CUDA stream.");
   module.def("philox4x32_10", &philox, py::arg("counter"), py::arg("key"),
              "Philox4x32-10 of m counters and keys, uint32 [m, 4].");
 }

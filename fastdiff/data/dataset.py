@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import struct
-import zipfile
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -125,8 +124,10 @@ def _from_numpy(path: Path) -> ImageSet:
         with path.open("rb") as file:
             loaded = np.load(file, allow_pickle=False)
             arrays = {"x": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise FastdiffError(f"data: {path} is not a readable NumPy file ({error})") from error
+    except Exception as error:
+        # NumPy lets through whatever its zip, zlib and header parsers raise: tokenizer errors,
+        # BadZipFile, MemoryError of an absurd shape and more.
+        raise FastdiffError(f"data: {path} is not a readable NumPy file ({error!r})") from error
     if "x" not in arrays:
         raise FastdiffError(f"data: expected an array 'x' in {path}, got {', '.join(arrays)}")
     x = arrays["x"]

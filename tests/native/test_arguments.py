@@ -80,3 +80,47 @@ def test_philox_shapes_are_checked() -> None:
         native.philox4x32_10(counter, key[:1])
     with pytest.raises(ValueError, match=r"^key: expected a uint32 array \[m, 2\]"):
         native.philox4x32_10(counter, key.astype(np.int64))
+
+
+CUDA_FILLS = (native.cuda_noise_words, native.cuda_noise_uniform, native.cuda_noise_normal)
+# The addresses are never read where the test that uses them runs: CUDA is not usable there.
+CUDA_GOOD: dict[str, Any] = {
+    "seeds_ptr": 4096,
+    "steps_ptr": 0,
+    "n": 3,
+    "stream": 0,
+    "count": 8,
+    "first_element": 0,
+    "out_ptr": 8192,
+    "cuda_stream": 0,
+}
+CUDA_WRONG: list[tuple[str, Any, str]] = [
+    *((name, -1, "got -1 (int)") for name in CUDA_GOOD),
+    *((name, None, "got None (NoneType)") for name in CUDA_GOOD),
+    *((name, 2**64, "got 18446744073709551616 (int)") for name in CUDA_GOOD),
+    ("seeds_ptr", 0, "expected the address of n seeds, got 0"),
+    ("out_ptr", 0, "expected the address of n * count values, got 0"),
+    ("stream", 2**32, "from 0 to 4294967295"),
+    ("count", 2**34 + 1, "from 0 to 17179869184"),
+    ("first_element", 6, "expected a multiple of 4, got 6"),
+]
+
+
+@pytest.mark.parametrize("fill", CUDA_FILLS)
+@pytest.mark.parametrize(("name", "value", "message"), CUDA_WRONG)
+def test_wrong_argument_of_a_cuda_fill_is_named(
+    fill: Any, name: str, value: Any, message: str
+) -> None:
+    with pytest.raises(ValueError, match=f"^{name}: expected") as error:
+        fill(**{**CUDA_GOOD, name: value})
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("fill", CUDA_FILLS)
+def test_cuda_fills_say_why_cuda_is_unusable(fill: Any) -> None:
+    reason = native.cuda_status()
+    if reason is None:
+        pytest.skip("CUDA is usable here: tests/gpu runs the fills themselves")
+    with pytest.raises(RuntimeError) as error:
+        fill(**CUDA_GOOD)
+    assert str(error.value) == reason

@@ -13,7 +13,7 @@ FORMATTED = $(shell git ls-files 'csrc/*.h' 'csrc/*.cpp' 'csrc/*.cu' 'tests/cpp/
 
 sprites: $(VENV)/.base
 	$(BIN)/fastdiff sample --model sprites16 --sampler ddim --steps 25 --context each --n 64 \
-	  --out out/sprites.png --gif out/sprites.gif
+	  --guidance 2 --out out/sprites.png --gif out/sprites.gif
 
 test: $(VENV)/.dev cpp-test
 	$(BIN)/python -m pytest -q
@@ -56,7 +56,7 @@ bench: $(VENV)/.dev
 train-sprites16: $(VENV)/.base
 	$(BIN)/python recipes/sprites16_data.py --source ../shared/data/sprites --out data
 	$(BIN)/fastdiff train --data data/sprites16.npz --out runs/sprites16 --resume --seed 16 --flip \
-	  --steps 16000 --precision bfloat16 --save-every 500 --sample-every 1000
+	  --steps 18000 --precision bfloat16 --save-every 500 --sample-every 1000
 
 machine:
 	@tools/check_machine.sh $(PYTHON)

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 BUILD := build/cpp
 SOURCES := pyproject.toml constraints.txt setup.py $(shell find csrc -type f)
-FORMATTED = $(shell git ls-files 'csrc/*.h' 'csrc/*.cpp' 'csrc/*.cu' 'tests/cpp/*')
+FORMATTED = $(shell git ls-files 'csrc/*.h' 'csrc/*.cpp' 'csrc/*.cu' 'tests/cpp/*.[ch]' 'tests/cpp/*.cpp')
 
 .PHONY: sprites test cpp-test lint nvcc-check check-long gpu-check bench train-sprites16 machine clean
 .DELETE_ON_ERROR:
@@ -19,6 +19,7 @@ test: $(VENV)/.dev cpp-test
 	$(BIN)/python -m pytest -q
 
 cpp-test: $(VENV)/.dev
+	@mkdir -p build
 	$(BIN)/cmake -S csrc -B $(BUILD) -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja \
 	  -DCMAKE_BUILD_TYPE=Release -DFASTDIFF_TESTS=ON -DFASTDIFF_WERROR=ON > $(BUILD).log 2>&1 \
 	  || { cat $(BUILD).log; exit 1; }
@@ -29,6 +30,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy -p kernels -p export
 	$(BIN)/clang-format --dry-run --Werror $(FORMATTED)
 
 nvcc-check:
@@ -69,7 +71,6 @@ $(VENV)/.base: $(SOURCES) | $(BIN)/python
 	@touch $@
 
 $(VENV)/.dev: $(SOURCES) | $(BIN)/python
-	mkdir -p build
 	FASTDIFF_WERROR=1 $(PIP) -e '.[torch,triton,plots,dev]'
 	@touch $@ $(VENV)/.base
 

@@ -60,6 +60,10 @@ class Samples:
     def __len__(self) -> int:
         return len(self.images)
 
+    def first(self, n: int) -> Samples:
+        """The first n of them, without copying."""
+        return Samples(self.images[:n], self.seeds[:n], self.rows[:n], self.complete)
+
 
 OnStep = Callable[[Step], object]
 

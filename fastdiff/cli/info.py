@@ -94,10 +94,14 @@ def _native() -> dict[str, str]:
         return {"extension": "not built (Python.h was missing, or FASTDIFF_NATIVE=off)"}
     from fastdiff import _native
 
+    try:
+        isa, isas, threads = _native.isa(), _native.isas(), _native.threads()
+    except ValueError as error:  # FASTDIFF_MAX_ISA or FASTDIFF_THREADS is no value they take
+        raise FastdiffError(str(error)) from error
     return {
         "extension": f"built ({_native.build_info()['compiler']})",
-        "instruction set": f"{_native.isa()} (built for {', '.join(_native.isas())})",
-        "threads": str(_native.threads()),
+        "instruction set": f"{isa} (available: {', '.join(isas)})",
+        "threads": str(threads),
         "cuda": _native.cuda_status() or "usable",
     }
 

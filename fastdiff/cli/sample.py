@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 GIF_FRAMES = 40
 GIF_IMAGES = 256  # a larger grid is no longer an animation that anyone can play
+GRID_IMAGES = 1024  # nor a larger sheet a picture that anyone can open
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -116,6 +117,8 @@ def run(args: argparse.Namespace) -> int:
         f"{len(samples)} images of {engine.model.name}, {engine.table.name}, "
         f"backend {engine.backend}, {seconds:.2f} s: {', '.join(written)}"
     )
+    if len(samples) > GRID_IMAGES:
+        print(f"{args.out} shows the first {GRID_IMAGES}; --npz or --images keeps all")
     if not samples.complete:
         print(f"interrupted: {len(samples)} of {n} images were drawn", file=sys.stderr)
         return 130
@@ -133,8 +136,10 @@ def _write(
     from fastdiff.cli import writing
 
     groups = names[: len(samples)] if names else None
+    shown = samples.first(GRID_IMAGES)
+    heads = groups[:GRID_IMAGES] if groups else None
     jobs: list[tuple[Path, Any]] = [
-        (args.out, lambda p: writing.grid_png(p, samples, groups, facts, args.scale, args.columns))
+        (args.out, lambda p: writing.grid_png(p, shown, heads, facts, args.scale, args.columns))
     ]
     if args.images is not None:
         jobs.append(

@@ -23,6 +23,7 @@ from fastdiff.data.dataset import ImageSet
 from fastdiff.data.pictures import grid, to_pixels
 from fastdiff.engine import compile as compile_engine
 from fastdiff.errors import FastdiffError
+from fastdiff.models.device import torch_device
 from fastdiff.models.model import DiffusionModel
 from fastdiff.models.registry import build, describe
 from fastdiff.schedules import Schedule
@@ -68,7 +69,7 @@ class Trainer:
             blank = np.zeros((len(images), model.context_width), dtype=np.float32)
             images = ImageSet(images.x, blank, (), images.skipped)
         self.model, self.config, self.out = model, config, out
-        self.device = torch.device(device)
+        self.device = torch_device(device)
         self.module = model.module.to(self.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         self.optimizer = torch.optim.Adam(self.module.parameters(), lr=config.lr)
         self.ema = Ema(self.module, config.ema)

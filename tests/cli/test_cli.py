@@ -160,12 +160,15 @@ def test_wrong_input_ends_with_one_sentence_and_code_2(checkpoint, tmp_path):
         ([*base, "--npz", tmp_path], "cannot write"),
         (["info", "--table", "ddim:many"], "--table: expected SAMPLER or SAMPLER:STEPS"),
         (["train", "--data", tmp_path / "no", "--out", tmp_path / "r"], "data: expected a folder"),
+        ([*base, "--device", "toaster"], "device: 'toaster' cannot be used here"),
     ]
     for args, message in cases:
         assert message in error(*args), args
     np.save(tmp_path / "odd.npy", np.zeros((2, 18, 18, 3), dtype=np.uint8))
     train = ["train", "--out", tmp_path / "r", "--data"]
     assert "divisible by 4, got 18" in error(*train, tmp_path / "odd.npy")
+    device = ["--size", 8, "--device", "toaster", "--n-feat", 8]
+    assert "device: 'toaster' cannot be used" in error(*train, tmp_path / "odd.npy", *device)
     np.save(tmp_path / "wide.npy", np.zeros((2, 16, 20, 3), dtype=np.uint8))
     assert "expected square images, got 16x20" in error(*train, tmp_path / "wide.npy")
     truncated = tmp_path / "cut.safetensors"

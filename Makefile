@@ -8,7 +8,10 @@ BUILD := build/cpp
 SOURCES := pyproject.toml constraints.txt setup.py $(shell find csrc -type f)
 FORMATTED = $(shell git ls-files 'csrc/*.h' 'csrc/*.cpp' 'csrc/*.cu' 'tests/cpp/*.[ch]' 'tests/cpp/*.cpp')
 
-.PHONY: sprites test cpp-test lint nvcc-check check-long gpu-check bench train-sprites16 machine clean
+COMPARED := --context each --n 25 --guidance 2
+
+.PHONY: sprites test cpp-test lint nvcc-check check-long gpu-check bench train-sprites16 pictures \
+  machine clean
 .DELETE_ON_ERROR:
 
 sprites: $(VENV)/.base
@@ -59,6 +62,16 @@ train-sprites16: $(VENV)/.base
 	$(BIN)/python recipes/sprites16_data.py --source ../shared/data/sprites --out data
 	$(BIN)/fastdiff train --data data/sprites16.npz --out runs/sprites16 --resume --seed 16 --flip \
 	  --steps 18000 --precision bfloat16 --save-every 500 --sample-every 1000
+
+# The pictures of README.md, from the packaged model.
+pictures: $(VENV)/.base
+	$(BIN)/fastdiff sample --context each --n 64 --guidance 2 --out docs/images/sprites16-ddim25.png
+	$(BIN)/fastdiff sample --context each --n 20 --guidance 2 --out out/animated.png \
+	  --gif docs/images/sprites16.gif
+	$(BIN)/fastdiff sample $(COMPARED) --sampler ddim --steps 25 --out docs/images/compare-ddim25.png
+	$(BIN)/fastdiff sample $(COMPARED) --sampler ddpm --steps 500 --out docs/images/compare-ddpm500.png
+	$(BIN)/fastdiff sample $(COMPARED) --sampler ddpm --steps 500 --set noise=false \
+	  --out docs/images/compare-nonoise.png
 
 machine:
 	@tools/check_machine.sh $(PYTHON)

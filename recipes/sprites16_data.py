@@ -150,13 +150,19 @@ def curate(source: Path) -> tuple[UInt8Array, npt.NDArray[np.int64]]:
     return stacked[first], np.array(labels, dtype=np.int64)[first]
 
 
+def held_out(count: int) -> npt.NDArray[np.bool_]:
+    """Which of the curated sprites are held out, bool [count], the same ones every time."""
+    draws = noise.uniform(noise.as_seeds(SEED, 1), 1, noise.STREAM_TRAIN, count)[0]
+    return np.asarray(draws <= HELD_OUT)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--source", type=Path, default=Path("../shared/data/sprites"))
     parser.add_argument("--out", type=Path, default=Path("data"))
     args = parser.parse_args()
     x, label = curate(args.source)
-    held = noise.uniform(noise.as_seeds(SEED, 1), 1, noise.STREAM_TRAIN, len(x))[0] <= HELD_OUT
+    held = held_out(len(x))
     args.out.mkdir(parents=True, exist_ok=True)
     for suffix, chosen in (("", ~held), ("-heldout", held)):
         np.savez_compressed(

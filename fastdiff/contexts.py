@@ -27,7 +27,7 @@ def resolve(context: ContextLike, n: int, width: int, labels: Sequence[str]) -> 
         return np.zeros((n, width), dtype=np.float32)
     if isinstance(context, str):
         return np.repeat(_one_hot([context], labels, width), n, axis=0)
-    if not isinstance(context, np.ndarray) and any(isinstance(v, str) for v in context):
+    if isinstance(context, Sequence) and any(isinstance(v, str) for v in context):
         names = [str(v) for v in context]
         if len(names) != n:
             raise FastdiffError(f"context: expected {n} class names, got {len(names)}")

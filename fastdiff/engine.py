@@ -21,6 +21,7 @@ from fastdiff.backends.registry import choose
 from fastdiff.errors import FastdiffError
 from fastdiff.noise import SeedsLike, as_seeds
 from fastdiff.samplers import SamplerTable, build_table
+from fastdiff.schedules import Schedule
 
 if TYPE_CHECKING:
     from fastdiff.models.model import DiffusionModel
@@ -135,6 +136,8 @@ class Engine:
         for what, value in (("batch_size", batch_size), ("every", every)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise FastdiffError(f"{what}: expected an integer of at least 1, got {value!r}")
+        if on_step is not None and not callable(on_step):
+            raise FastdiffError(f"on_step: expected a function, got {on_step!r}")
         ctx = contexts.resolve(context, n, self.model.context_width, self.model.labels)
         scale = contexts.resolve_guidance(guidance, n, ctx, context is not None)
         start = self._start(x_T, n)
@@ -194,7 +197,10 @@ class Engine:
     def _start(self, x_T: npt.NDArray[Any] | None, n: int) -> Float32Array | None:
         if x_T is None:
             return None
-        start = np.asarray(x_T, dtype=np.float32)
+        try:
+            start = np.asarray(x_T, dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise FastdiffError(f"x_T: expected an array of numbers ({error})") from error
         if start.shape != (n, *self.model.sample_shape) or not np.isfinite(start).all():
             raise FastdiffError(
                 f"x_T: expected finite values {[n, *self.model.sample_shape]}, "
@@ -205,7 +211,7 @@ class Engine:
 
 def _count(n: int | None, seed: SeedsLike) -> int:
     if n is None:
-        n = 1 if isinstance(seed, (int, np.integer)) else len(seed)
+        n = 1 if isinstance(seed, (int, np.integer)) else len(as_seeds(seed))
     if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or not 0 <= n <= MAX_SAMPLES:
         raise FastdiffError(f"n: expected an integer from 0 to {MAX_SAMPLES}, got {n!r}")
     return int(n)
@@ -233,5 +239,10 @@ def compile(
         from fastdiff.checkpoint import load
 
         model = load(model)
+    elif not isinstance(getattr(model, "schedule", None), Schedule):
+        raise FastdiffError(
+            "model: expected a fastdiff.DiffusionModel, a packaged name or a checkpoint's path, "
+            f"got {type(model).__name__} (wrap a network: DiffusionModel(module, schedule, shape))"
+        )
     options = {k: v for k, v in (("device", device), ("dtype", dtype)) if v is not None}
     return Engine(model, chosen, options, sampler, steps, sampler_options)

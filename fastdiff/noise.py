@@ -21,7 +21,7 @@ tested against it and against checked-in vectors.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,6 +60,8 @@ def as_seeds(seed: SeedsLike, n: int | None = None) -> UInt64Array:
         values = [int(seed) + k for k in range(1 if n is None else n)]
     else:
         values = []
+        if not isinstance(seed, Iterable):
+            raise FastdiffError(f"seed: expected an integer or a sequence of them, got {seed!r}")
         for value in seed:
             if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
                 raise FastdiffError(f"seeds: expected integers, got {value!r}")

@@ -11,6 +11,7 @@ from fastdiff.errors import FastdiffError
 
 DEFAULT_N = 64
 MAX_RANGE = 1_000_000
+OWN_FLAGS = frozenset(("model", "sampler", "steps", "backend", "device", "dtype"))
 
 
 def parse_seeds(text: str | None) -> list[int] | None:
@@ -71,6 +72,8 @@ def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
         name, equals, text = pair.partition("=")
         if not equals or not name.isidentifier():
             raise FastdiffError(f"--set: expected NAME=VALUE, got {pair!r}")
+        if name in OWN_FLAGS:
+            raise FastdiffError(f"--set: {name} has a flag of its own, --{name}")
         if text.lower() in ("true", "false"):
             options[name] = text.lower() == "true"
             continue

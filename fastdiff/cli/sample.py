@@ -86,8 +86,14 @@ def run(args: argparse.Namespace) -> int:
     if n < 1:
         raise FastdiffError(f"--n: expected at least 1, got {n}")
     # Before the work, not after it: a path that cannot be written would lose the images.
-    for path in (args.out, args.npz, args.gif):
+    for flag, path, suffix in (
+        ("--out", args.out, ".png"),
+        ("--npz", args.npz, ".npz"),
+        ("--gif", args.gif, ".gif"),
+    ):
         if path is not None:
+            if path.suffix.lower() != suffix:
+                raise FastdiffError(f"{flag}: expected a {suffix} file, got {str(path)!r}")
             check_writable(path)
     if args.images is not None:
         check_writable(args.images / "seed.png")

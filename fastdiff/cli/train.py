@@ -64,6 +64,8 @@ def run(args: argparse.Namespace) -> int:
     for name in ("save_every", "sample_every"):
         if getattr(args, name) < (name == "save_every"):
             raise FastdiffError(f"--{name.replace('_', '-')}: got {getattr(args, name)}")
+    if args.size is not None and not 4 <= args.size <= 1024:
+        raise FastdiffError(f"--size: expected 4 to 1024 pixels, got {args.size}")
     if (args.out / FILE).exists() and not args.resume:
         raise FastdiffError(
             f"--out: {args.out} holds a run already, use --resume or another folder"

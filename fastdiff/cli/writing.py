@@ -89,7 +89,12 @@ def gif(
     paletted = [sheet.quantize(palette=palette, dither=Image.Dither.NONE) for sheet in sheets]
     durations = [FRAME_MS] * (len(paletted) - 1) + [LAST_FRAME_MS]
     paletted[0].save(
-        path, save_all=True, append_images=paletted[1:], duration=durations, loop=0, optimize=False
+        path,
+        save_all=True,
+        append_images=paletted[1:],
+        duration=durations,
+        loop=0,
+        optimize=False,
     )
 
 

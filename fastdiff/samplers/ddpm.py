@@ -34,6 +34,8 @@ def ddpm(
     """
     if variance not in VARIANCES:
         raise FastdiffError(f"variance: expected one of {', '.join(VARIANCES)}, got {variance!r}")
+    if not isinstance(noise, (bool, np.bool_)):
+        raise FastdiffError(f"noise: expected True or False, got {noise!r}")
     visited = levels(schedule, schedule.T if steps is None else steps, spacing)
     level, below = visited[:-1], visited[1:]
     ab, ab_below = schedule.alpha_bar[level], schedule.alpha_bar[below]

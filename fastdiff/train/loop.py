@@ -87,6 +87,7 @@ class Trainer:
         self.step = load_state(
             out, self.module, self.ema.module, self.optimizer, config, self.facts
         )
+        self._drop_log_beyond(self.step)
         self._losses: list[float] = []
         self._stop = False
 
@@ -197,6 +198,14 @@ class Trainer:
             loss = float(np.mean(self._losses[-100:]))
             rate = learning_rate(self.config, self.step - 1)
             writer.writerow([self.step, f"{loss:.6f}", f"{rate:.3e}", f"{seconds:.1f}"])
+
+    def _drop_log_beyond(self, step: int) -> None:
+        """Forgets what a killed run logged after its last save: those steps run again."""
+        path = self.out / LOG_FILE
+        if path.exists():
+            head, *rows = path.read_text().splitlines()
+            kept = [row for row in rows if int(row.split(",")[0]) <= step]
+            path.write_text("\n".join([head, *kept]) + "\n")
 
     def _catch_interrupts(self) -> dict[int, Any]:
         """Ctrl-C and SIGTERM finish the step and save; a second Ctrl-C ends at once."""

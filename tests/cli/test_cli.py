@@ -139,6 +139,8 @@ def test_train_sample_and_resume(tmp_path):
 
 def test_wrong_input_ends_with_one_sentence_and_code_2(checkpoint, tmp_path):
     out = ["--out", tmp_path / "g.png"]
+    folder = tmp_path / "folder.png"
+    folder.mkdir()
     base = ["sample", "--model", checkpoint, *out]
     cases = [
         (["sample", "--model", "nothing", *out], "got 'nothing'"),
@@ -153,11 +155,14 @@ def test_wrong_input_ends_with_one_sentence_and_code_2(checkpoint, tmp_path):
         ([*base, "--n", 0], "--n: expected at least 1, got 0"),
         ([*base, "--seeds", "1,x"], "--seeds: expected numbers and ranges"),
         ([*base, "--set", "eta"], "--set: expected NAME=VALUE"),
+        ([*base, "--set", "steps=2"], "--set: steps has a flag of its own"),
         ([*base, "--set", "eta=2"], "eta: expected a number from 0 to 1"),
         ([*base, "--scale", 0], "--scale: expected 1 to 64"),
         ([*base, "--guidance", 2], "guidance: expected a context"),
         (["sample", "--model", checkpoint, "--out", "/proc/no/g.png"], "cannot write /proc/no"),
-        ([*base, "--npz", tmp_path], "cannot write"),
+        ([*base, "--npz", tmp_path], "--npz: expected a .npz file"),
+        (["sample", "--model", checkpoint, "--out", tmp_path / "g.jpg"], "expected a .png file"),
+        (["sample", "--model", checkpoint, "--out", folder], "cannot write"),
         (["info", "--table", "ddim:many"], "--table: expected SAMPLER or SAMPLER:STEPS"),
         (["train", "--data", tmp_path / "no", "--out", tmp_path / "r"], "data: expected a folder"),
         ([*base, "--device", "toaster"], "device: 'toaster' cannot be used here"),
@@ -171,6 +176,7 @@ def test_wrong_input_ends_with_one_sentence_and_code_2(checkpoint, tmp_path):
     assert "device: 'toaster' cannot be used" in error(*train, tmp_path / "odd.npy", *device)
     np.save(tmp_path / "wide.npy", np.zeros((2, 16, 20, 3), dtype=np.uint8))
     assert "expected square images, got 16x20" in error(*train, tmp_path / "wide.npy")
+    assert "--size: expected 4 to 1024" in error(*train, tmp_path / "wide.npy", "--size", 0)
     truncated = tmp_path / "cut.safetensors"
     truncated.write_bytes(checkpoint.read_bytes()[:1000])
     assert "not a whole safetensors file" in error("sample", "--model", truncated, *out)

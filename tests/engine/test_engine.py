@@ -327,6 +327,10 @@ def test_torch_noise_equals_the_reference():
         ({"n": 1, "steps": 501}, "steps: expected an integer from 1 to 500, got 501"),
         ({"n": 1, "sampler": "magic"}, "sampler: expected one of"),
         ({"n": 1, "colour": 1}, "colour: sampler 'ddim' takes eta"),
+        ({"seed": 1.5}, "seed: expected an integer or a sequence of them, got 1.5"),
+        ({"n": 1, "context": 5}, "context: expected numbers \\[3\\]"),
+        ({"n": 1, "x_T": "noise"}, "x_T: expected an array of numbers"),
+        ({"n": 1, "sampler": "ddpm", "noise": 0}, "noise: expected True or False, got 0"),
     ],
 )
 def test_wrong_requests_are_named_before_anything_is_drawn(engine, options, message):
@@ -348,6 +352,13 @@ def test_wrong_requests_are_named_before_anything_is_drawn(engine, options, mess
 def test_wrong_engines_are_named(tiny_model, options, message):
     with pytest.raises(FastdiffError, match=message):
         fastdiff.compile(tiny_model, **options)
+
+
+def test_a_bare_network_is_refused_with_what_to_do(tiny_model, engine):
+    with pytest.raises(FastdiffError, match="got ContextUnet \\(wrap a network"):
+        fastdiff.compile(tiny_model.module)
+    with pytest.raises(FastdiffError, match="on_step: expected a function, got 3"):
+        engine.sample(1, on_step=3)
 
 
 def test_auto_takes_an_available_backend_and_says_which(tiny_model):

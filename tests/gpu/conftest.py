@@ -25,11 +25,10 @@ def missing() -> str | None:
     return _native.cuda_status()
 
 
-@pytest.fixture(scope="session", autouse=True)
-def gpu() -> None:
-    """Skips or fails the tests of this folder where they cannot run."""
+def require_gpu() -> None:
+    """Called at the top of a test module: skips it, or fails it, where it cannot run."""
     reason = missing()
     if reason is not None and os.environ.get("FASTDIFF_REQUIRE_GPU") == "1":
         pytest.fail(f"FASTDIFF_REQUIRE_GPU=1, but {reason}", pytrace=False)
     if reason is not None:
-        pytest.skip(reason)
+        pytest.skip(reason, allow_module_level=True)

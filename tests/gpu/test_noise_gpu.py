@@ -16,6 +16,10 @@ import pytest
 
 from fastdiff import noise
 from tests.conftest import ROOT, golden_lines
+from tests.gpu.conftest import require_gpu
+
+require_gpu()
+
 from tests.gpu import fills
 
 SEEDS = np.array([0, 2**64 - 1, 0x0123456789ABCDEF], dtype=np.uint64)

@@ -24,7 +24,9 @@ PYTHON = {
     "checkpoint": {"errors", "files", "models", "schedules"},
     "metrics": {"data", "errors", "models", "noise"},
     "backends": {"_version", "errors", "models", "noise", "noise_torch", "samplers"},
-    "engine": {"backends", "checkpoint", "contexts", "errors", "models", "noise", "samplers"},
+    "engine": {
+        "backends", "checkpoint", "contexts", "errors", "models", "noise", "samplers", "schedules",
+    },
     "train": {
         "checkpoint", "data", "engine", "errors", "files", "models", "noise", "schedules",
     },

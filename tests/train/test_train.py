@@ -183,6 +183,13 @@ def test_other_settings_are_refused_on_resume(tiny_images, tmp_path):
         trainer(tiny_images, tmp_path)
 
 
+def test_a_killed_run_forgets_what_it_logged_after_its_last_save(tiny_images, tmp_path):
+    trainer(tiny_images, tmp_path).save()
+    (tmp_path / LOG_FILE).write_text("step,loss,lr,seconds_this_run\n0,1,1,1\n100,1,1,1\n")
+    trainer(tiny_images, tmp_path)
+    assert (tmp_path / LOG_FILE).read_text().splitlines()[1:] == ["0,1,1,1"]
+
+
 def test_a_loss_that_explodes_ends_the_run_and_keeps_the_last_state(tiny_images, tmp_path):
     run = trainer(tiny_images, tmp_path)
     run.save()

@@ -41,12 +41,13 @@ nvcc-check:
 
 # Sanitizers and full-length equality runs: minutes, before an issue is called resolved.
 check-long: $(VENV)/.dev
-	for s in address,undefined thread; do \
-	  $(BIN)/cmake -S csrc -B build/cpp-$$s -G Ninja \
-	    -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
-	    -DFASTDIFF_TESTS=ON -DFASTDIFF_CUDA=off -DFASTDIFF_SANITIZE=$$s && \
-	  $(BIN)/cmake --build build/cpp-$$s && \
-	  $(BIN)/ctest --test-dir build/cpp-$$s --output-on-failure || exit 1; \
+	@mkdir -p build
+	set -e; for s in address,undefined thread; do d=build/cpp-$${s%,*}; \
+	  $(BIN)/cmake -S csrc -B $$d -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja \
+	    -DCMAKE_BUILD_TYPE=RelWithDebInfo -DFASTDIFF_TESTS=ON -DFASTDIFF_CUDA=off \
+	    -DFASTDIFF_SANITIZE=$$s > $$d.log 2>&1 || { cat $$d.log; exit 1; }; \
+	  $(BIN)/cmake --build $$d; \
+	  $(BIN)/ctest --test-dir $$d --output-on-failure; \
 	done
 	$(BIN)/python -m pytest -q -m long
 

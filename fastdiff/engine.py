@@ -1,15 +1,15 @@
 """The engine: a model, a sampler's table and a backend, ready to draw.
 
-engine = fastdiff.compile("sprites16", sampler="ddim", steps=25)
-samples = engine.sample(n=32, seed=0, context="monster", guidance=2.0)
+``fastdiff.compile`` makes one, ``Engine.sample`` checks a request, cuts it into chunks, hands
+them to the backend and gathers the images.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -111,11 +111,12 @@ class Engine:
     ) -> Samples:
         """Draws ``n`` images, float32 [n, C, H, W] in [-1, 1], with the seeds used.
 
-        ``seed``: an int s means seeds s .. s + n - 1; a sequence gives each image's own. The
-        image of a seed does not depend on the others in the request. ``context``: a class name,
-        n of them, or numbers [width] or [n, width]; None is unconditional. ``guidance``: scale
-        of classifier-free guidance, one or [n] (Ho & Salimans 2022); 1, the default, is none.
-        ``x_T``: start from this instead of the seeds' noise, [n, C, H, W].
+        ``n``: as many as there are seeds, contexts or x_T unless given, else 1. ``seed``: an int
+        s means seeds s .. s + n - 1; a sequence gives each image's own. The image of a seed does
+        not depend on the others in the request. ``context``: a class name, n of them, or numbers
+        [width] or [n, width]; None is unconditional. ``guidance``: scale of classifier-free
+        guidance, one or [n] (Ho & Salimans 2022); 1, the default, is none. ``x_T``: start from
+        this instead of the seeds' noise, [n, C, H, W].
         ``on_step``: called with a :class:`Step` after every ``every``-th row and the last;
         returning False cancels, and what was drawn so far is returned. Ctrl-C does the same,
         once at least one chunk is whole. ``steps`` and sampler options change the engine's for
@@ -124,15 +125,9 @@ class Engine:
 
         Raises FastdiffError where an argument is wrong, before anything is drawn.
         """
-        n = _count(n, seed)
+        n = _count(n, seed, context, x_T)
         seeds = as_seeds(seed, n)
-        table = self.table
-        if sampler is not None:
-            table = build_table(sampler, self.model.schedule, steps, **sampler_options)
-        elif steps is not None or sampler_options:
-            options = {**self._sampler_options, **sampler_options}
-            steps = len(self.table) if steps is None else steps
-            table = build_table(self._sampler, self.model.schedule, steps, **options)
+        table = self._table_for(sampler, steps, sampler_options)
         for what, value in (("batch_size", batch_size), ("every", every)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise FastdiffError(f"{what}: expected an integer of at least 1, got {value!r}")
@@ -140,12 +135,7 @@ class Engine:
             raise FastdiffError(f"on_step: expected a function, got {on_step!r}")
         ctx = contexts.resolve(context, n, self.model.context_width, self.model.labels)
         scale = contexts.resolve_guidance(guidance, n, ctx, context is not None)
-        start = self._start(x_T, n)
-
-        shape = self.model.sample_shape
-        images = np.empty((n, *shape), dtype=np.float32)
-        rows = np.zeros(n, dtype=np.int64)
-        done, going = 0, True
+        whole = Request(table, seeds, ctx, scale, self._start(x_T, n))
         bar = tqdm(
             total=n * len(table),
             unit="row",
@@ -154,45 +144,60 @@ class Engine:
             leave=False,
         )
         with bar:
-            for first in range(0, n, batch_size):
-                part = slice(first, min(first + batch_size, n))
-                size = part.stop - first
+            return self._run(whole, batch_size, on_step, every, bar)
 
-                def after_row(
-                    row: int,
-                    fetch: Callable[[], Float32Array],
-                    first: int = first,
-                    size: int = size,
-                ) -> bool:
-                    bar.update(size)
-                    if on_step is None or (row % every and row != len(table)):
-                        return True
-                    chunk = seeds[first : first + size]
-                    return on_step(Step(row, len(table), first, fetch(), chunk)) is not False
+    def _run(
+        self,
+        whole: Request,
+        batch_size: int,
+        on_step: OnStep | None,
+        every: int,
+        bar: tqdm[NoReturn],
+    ) -> Samples:
+        """All chunks of a request, or those before it was cancelled or interrupted."""
+        n, total = len(whole.seeds), len(whole.table)
+        images = np.empty((n, *self.model.sample_shape), dtype=np.float32)
+        rows = np.zeros(n, dtype=np.int64)
+        done = 0
+        for first in range(0, n, batch_size):
+            chunk = whole.part(first, min(first + batch_size, n))
 
-                try:
-                    outcome = self._runner.run(
-                        Request(
-                            table,
-                            seeds[part],
-                            None if ctx is None else ctx[part],
-                            None if scale is None else scale[part],
-                            None if start is None else start[part],
-                            after_row if progress or on_step else None,
-                        )
-                    )
-                except KeyboardInterrupt:
-                    if not done:
-                        raise
-                    going = False
-                    break
-                np.clip(outcome.x, -1.0, 1.0, out=images[part])
-                rows[part] = outcome.rows
-                done = part.stop
-                if outcome.rows < len(table):
-                    going = False
-                    break
-        return Samples(images[:done], seeds[:done], rows[:done], going)
+            def after_row(
+                row: int,
+                fetch: Callable[[], Float32Array],
+                first: int = first,
+                chunk: Request = chunk,
+            ) -> bool:
+                bar.update(len(chunk.seeds))
+                if on_step is None or (row % every and row != total):
+                    return True
+                return on_step(Step(row, total, first, fetch(), chunk.seeds)) is not False
+
+            try:
+                outcome = self._runner.run(replace(chunk, after_row=after_row))
+            except KeyboardInterrupt:
+                if not done:
+                    raise
+                break
+            done = first + len(chunk.seeds)
+            np.clip(outcome.x, -1.0, 1.0, out=images[first:done])
+            rows[first:done] = outcome.rows
+            if outcome.rows < total:
+                break
+        complete = done == n and bool((rows == total).all())
+        return Samples(images[:done], whole.seeds[:done], rows[:done], complete)
+
+    def _table_for(
+        self, sampler: str | SamplerTable | None, steps: int | None, options: dict[str, Any]
+    ) -> SamplerTable:
+        """The engine's table, or the one that a request asks for instead."""
+        if sampler is not None:
+            return build_table(sampler, self.model.schedule, steps, **options)
+        if steps is None and not options:
+            return self.table
+        steps = len(self.table) if steps is None else steps
+        options = {**self._sampler_options, **options}
+        return build_table(self._sampler, self.model.schedule, steps, **options)
 
     def _start(self, x_T: npt.NDArray[Any] | None, n: int) -> Float32Array | None:
         if x_T is None:
@@ -209,9 +214,16 @@ class Engine:
         return start
 
 
-def _count(n: int | None, seed: SeedsLike) -> int:
+def _count(n: int | None, seed: SeedsLike, context: Any, x_T: Any) -> int:
+    """How many images: n where given, else as many as seeds, contexts or x_T were."""
+    if n is None and not isinstance(seed, (int, np.integer)):
+        n = len(as_seeds(seed))
+    if n is None and x_T is not None and np.ndim(x_T) == 4:
+        n = len(x_T)
+    if n is None and not isinstance(context, str) and isinstance(context, Sequence):
+        n = len(context) if any(isinstance(v, (str, Sequence)) for v in context) else None
     if n is None:
-        n = 1 if isinstance(seed, (int, np.integer)) else len(as_seeds(seed))
+        n = len(context) if isinstance(context, np.ndarray) and context.ndim == 2 else 1
     if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or not 0 <= n <= MAX_SAMPLES:
         raise FastdiffError(f"n: expected an integer from 0 to {MAX_SAMPLES}, got {n!r}")
     return int(n)

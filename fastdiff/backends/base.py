@@ -39,6 +39,21 @@ class Request:
     x_T: Float32Array | None = None
     after_row: Callable[[int, Callable[[], Float32Array]], bool] | None = None
 
+    def part(self, first: int, last: int) -> Request:
+        """The request for samples first .. last - 1 alone."""
+
+        def cut(array: Float32Array | None) -> Float32Array | None:
+            return None if array is None else array[first:last]
+
+        return Request(
+            self.table,
+            self.seeds[first:last],
+            cut(self.context),
+            cut(self.guidance),
+            cut(self.x_T),
+            self.after_row,
+        )
+
 
 @dataclass(frozen=True)
 class Outcome:

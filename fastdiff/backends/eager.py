@@ -14,19 +14,24 @@ from fastdiff.backends.base import Backend, Float32Array, Outcome, Request, Runn
 from fastdiff.errors import FastdiffError
 from fastdiff.models.device import torch_device
 from fastdiff.models.model import DiffusionModel
-from fastdiff.samplers.table import INDEX, M_DEPTH, X_DEPTH
+from fastdiff.samplers.table import INDEX
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 def sampler_update(
-    coefficients: Tensor, x_history: list[Tensor], m_history: list[Tensor], z: Tensor | None
+    coefficients: Tensor,
+    x_history: list[Tensor],
+    m_history: list[Tensor],
+    z: Tensor | None,
+    uses_x0: bool,
 ) -> Tensor:
     """x_{k+1}, [B, C, H, W]: the row's affine combination (``samplers/table.py``).
 
     ``coefficients``: [B, 15], the table's row of each sample, so that samples at different rows
     can share a batch. ``x_history``: x_k, x_{k-1}, ...; ``m_history``: m_k, m_{k-1}, ..., each
-    [B, C, H, W]. ``z``: the step's noise, or None where no sample's row has any.
+    [B, C, H, W]. ``z``: the step's noise, or None where no sample's row has any. ``uses_x0``:
+    whether any row has a clamped x0; asked of the host's table, since asking the device waits.
     """
 
     def column(name: str) -> Tensor:
@@ -37,7 +42,7 @@ def sampler_update(
         out = out + column(f"x[{back}]") * x_history[back]
     for back in range(1, len(m_history)):
         out = out + column(f"m[{back}]") * m_history[back]
-    if coefficients[:, INDEX["x0"]].any():
+    if uses_x0:
         x0 = column("x0_from_x") * x_history[0] + column("x0_from_m") * m_history[0]
         x0 = torch.minimum(torch.maximum(x0, column("x0_lo")), column("x0_hi"))
         # A row that does not use x0 must not see it: 0 * inf would be nan.
@@ -96,19 +101,19 @@ class EagerRunner:
         x = put(request.x_T)
         if x is None:
             x = table.init_scale * self._normal(seeds, 0, noise.STREAM_INIT)
-        n = x.shape[0]
+        n, x_depth, m_depth = x.shape[0], table.x_depth, table.m_depth
         x_history: list[Tensor] = []
         m_history: list[Tensor] = []
         rows = 0
         for k in range(len(table)):
             row = coefficients[k].expand(n, -1)  # every sample is at the same row here
-            x_history = [x, *x_history][: min(table.x_depth, X_DEPTH)]
+            x_history = [x, *x_history][:x_depth]
             m = self._predict(
                 row[:, INDEX["in_scale"], None, None, None] * x, row[:, 0], context, guidance
             )
-            m_history = [m, *m_history][: min(table.m_depth, M_DEPTH)]
+            m_history = [m, *m_history][:m_depth]
             z = self._normal(seeds, k, noise.STREAM_STEP) if table["noise"][k] else None
-            x = sampler_update(row, x_history, m_history, z)
+            x = sampler_update(row, x_history, m_history, z, bool(table["x0"][k]))
             rows = k + 1
             if request.after_row is not None:
                 fetch = _fetcher(x)

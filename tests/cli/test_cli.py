@@ -12,6 +12,7 @@ from PIL import Image
 pytest.importorskip("torch")
 
 import fastdiff
+from fastdiff.cli.main import main
 from fastdiff.cli.requests import parse_context, parse_options, parse_seeds
 from fastdiff.errors import FastdiffError
 
@@ -24,13 +25,18 @@ def run(*args, code=0, cwd=None):
     return done
 
 
-def error(*args, cwd=None):
-    done = run(*args, code=2, cwd=cwd)
-    assert "Traceback" not in done.stderr
-    lines = [line for line in done.stderr.splitlines() if "error:" in line]
-    assert len(lines) == 1
-    assert done.stderr.strip().endswith(lines[0].strip())
-    return lines[0]
+@pytest.fixture
+def error(capsys):
+    """Runs a command that must fail; its one line on stderr. In this process: torch loads once."""
+
+    def failing(*args):
+        assert main([str(a) for a in args]) == 2
+        text = capsys.readouterr().err.strip()
+        assert text.startswith("fastdiff ")
+        assert len(text.splitlines()) == 1
+        return text
+
+    return failing
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +119,7 @@ def test_info_imports_no_torch():
     assert done.stdout.strip().endswith("False")
 
 
-def test_train_sample_and_resume(tmp_path):
+def test_train_sample_and_resume(tmp_path, error):
     data = tmp_path / "data"
     rng = np.random.default_rng(0)
     for name in ("red", "blue"):
@@ -137,7 +143,13 @@ def test_train_sample_and_resume(tmp_path):
         "--out", tmp_path / "g.png")  # fmt: skip
 
 
-def test_wrong_input_ends_with_one_sentence_and_code_2(checkpoint, tmp_path):
+def test_a_process_ends_with_one_sentence_and_code_2(tmp_path):
+    done = run("sample", "--model", "nothing", code=2)
+    assert done.stderr.startswith("fastdiff sample: error: model: expected one of")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_wrong_input_ends_with_one_sentence_and_code_2(checkpoint, tmp_path, error):
     out = ["--out", tmp_path / "g.png"]
     folder = tmp_path / "folder.png"
     folder.mkdir()
@@ -185,7 +197,6 @@ def test_wrong_input_ends_with_one_sentence_and_code_2(checkpoint, tmp_path):
 
 def test_an_output_that_fails_spares_the_others(checkpoint, tmp_path, monkeypatch, capsys):
     from fastdiff.cli import writing
-    from fastdiff.cli.main import main
 
     def full(*args):
         raise OSError(28, "No space left on device")

@@ -107,6 +107,12 @@ def test_the_answer_is_images_in_range_with_their_seeds(engine):
     assert list(got.rows) == [5, 5, 5]
     assert len(engine.sample(0)) == 0
     assert len(engine.sample(seed=[4, 4])) == 2
+    assert len(engine.sample()) == 1
+    assert len(engine.sample(context=["a", "b", "c"])) == 3
+    assert len(engine.sample(context=[[1.0, 0, 0], [0, 1, 0]])) == 2
+    assert len(engine.sample(context=np.zeros((2, 3)))) == 2
+    assert len(engine.sample(context=[1.0, 0.0, 0.0])) == 1
+    assert len(engine.sample(x_T=start(engine.model, 2))) == 2
     assert "eager" in repr(engine)
     assert "ddim:5" in repr(engine)
 
@@ -244,6 +250,7 @@ def test_the_update_takes_every_column_and_a_row_for_each_sample():
         [torch.from_numpy(x) for x in xs],
         [torch.from_numpy(m) for m in ms],
         torch.from_numpy(z),
+        uses_x0=True,
     )
     np.testing.assert_allclose(got.numpy(), expected, rtol=1e-12, atol=1e-12)
 
@@ -315,7 +322,7 @@ def test_torch_noise_equals_the_reference():
         ),
         ({"n": 2, "context": np.zeros((3, 3))}, "got \\[3, 3\\]"),
         ({"n": 1, "context": [0, np.nan, 0]}, "context: expected finite numbers"),
-        ({"n": 1, "context": [[1, 0], [1]]}, "context: expected class names or numbers"),
+        ({"n": 2, "context": [[1, 0], [1]]}, "context: expected class names or numbers"),
         ({"n": 2, "guidance": 2.0}, "guidance: expected a context"),
         ({"n": 2, "context": "a", "guidance": [1, 2, 3]}, "guidance: expected a number or \\[2\\]"),
         ({"n": 2, "context": "a", "guidance": float("nan")}, "guidance: expected finite"),

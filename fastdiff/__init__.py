@@ -1,4 +1,4 @@
-"""fastdiff: the fastest way to draw samples from small image generators.
+"""fastdiff: samples from small image generators, the same sampler on every backend.
 
     import fastdiff
     engine = fastdiff.compile("sprites16", sampler="ddim", steps=25)

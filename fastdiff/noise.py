@@ -14,8 +14,8 @@ turns the four u of a block into four normals:
 
     r0 = sqrt(-2 ln u0);  z0 = r0 cos(2 pi u1);  z1 = r0 sin(2 pi u1);  z2, z3 from u2, u3
 
-Normals agree to 2e-6 absolute between backends. This file is the reference: NumPy and torch,
-transcendentals in float64. C++ (``csrc/core/philox.h``) and Triton (``kernels/noise.py``) are
+Normals agree to 2e-6 absolute between backends. This file is the reference, in NumPy with
+transcendentals in float64; torch (``noise_torch.py``), C++ (``csrc/core/philox.h``) and Triton are
 tested against it and against checked-in vectors.
 """
 

@@ -139,6 +139,12 @@ def test_train_sample_and_resume(tmp_path, error):
     model = fastdiff.load(out / "model.safetensors")
     assert model.labels == ("blue", "red")
     assert model.name == "run"
+    again = ["--init", out / "model.safetensors", "--out", tmp_path / "again", "--lr", 1e-9]
+    assert main([str(a) for a in [*common, "--steps", 1, *again]]) == 0
+    tuned = fastdiff.load(tmp_path / "again" / "model.safetensors").module.state_dict()
+    for key, value in model.module.state_dict().items():
+        if "running" not in key:
+            assert (tuned[key] - value).abs().max() < 1e-3, key
     run("sample", "--model", out / "model.safetensors", "--steps", 1, "--context", "red", "--n", 2,
         "--out", tmp_path / "g.png")  # fmt: skip
 

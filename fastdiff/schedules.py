@@ -32,28 +32,61 @@ def _linear_beta(T: int, beta_start: float, beta_end: float) -> Float64Array:
     return np.concatenate([np.zeros(1), beta])
 
 
+def _scaled_linear_beta(T: int, beta_start: float, beta_end: float) -> Float64Array:
+    return np.concatenate([np.zeros(1), np.linspace(beta_start**0.5, beta_end**0.5, T) ** 2])
+
+
+def _cosine_beta(T: int, beta_start: float, beta_end: float) -> Float64Array:
+    # alpha_bar itself is given; beta is clipped at 0.999, as in the paper. No start, no end.
+    alpha_bar = np.cos((np.arange(T + 1) / T + 0.008) / 1.008 * np.pi / 2) ** 2
+    beta = np.minimum(1.0 - alpha_bar[1:] / alpha_bar[:-1], 0.999)
+    return np.concatenate([np.zeros(1), beta])
+
+
+def _sigmoid_beta(T: int, beta_start: float, beta_end: float) -> Float64Array:
+    rise = 1.0 / (1.0 + np.exp(-np.linspace(-6.0, 6.0, T)))
+    return np.concatenate([np.zeros(1), beta_start + (beta_end - beta_start) * rise])
+
+
 _BETA: dict[str, Callable[[int, float, float], Float64Array]] = {
     "course": _course_beta,
     "linear": _linear_beta,
+    "scaled_linear": _scaled_linear_beta,
+    "cosine": _cosine_beta,
+    "sigmoid": _sigmoid_beta,
 }
+KINDS = tuple(_BETA)
+PREDICTIONS = ("eps", "x0", "v")
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """A variance schedule over levels 0..T; hashable, comparable, stored in checkpoints.
+    """A variance schedule over levels 0..T, and the language in which the model speaks of it.
 
-    ``kind``: ``"linear"`` (Ho et al. 2020: beta evenly spaced over T levels) or ``"course"``
-    (evenly spaced over T + 1, with ``alpha_bar[0]`` set to 1 afterwards, so that every
-    ``alpha_bar[i]`` for i >= 1 carries one extra factor ``1 - beta[0]``).
-    ``time``: the unit in which the model is told its level: ``"fraction"`` (i / T, ContextUnet)
-    or ``"index"`` (i - 1, the integer timestep of the DDPM U-Nets).
+    Hashable, comparable, stored in checkpoints. ``kind``:
+
+    - ``"linear"``: beta evenly spaced over T levels (Ho et al. 2020)
+    - ``"scaled_linear"``: the square root of beta evenly spaced (Rombach et al. 2022)
+    - ``"cosine"``: alpha_bar a squared cosine (Nichol & Dhariwal 2021, equation 17); takes no
+      beta_start and beta_end
+    - ``"sigmoid"``: beta along a sigmoid over [-6, 6] (Xu et al. 2022, GeoDiff; diffusers' one)
+    - ``"course"``: linear over T + 1 values, with ``alpha_bar[0]`` set to 1 afterwards, so that
+      every ``alpha_bar[i]`` for i >= 1 carries one extra factor ``1 - beta[0]``
+
+    ``time``: the unit in which the model is told its level, ``"fraction"`` (i / T, ContextUnet)
+    or ``"index"`` (i - 1, the integer timestep of the DDPM U-Nets). ``prediction``: what the
+    model answers, ``"eps"``, ``"x0"`` or ``"v"`` = sqrt(alpha_bar) eps - sqrt(1 - alpha_bar) x0
+    (Salimans & Ho 2022). ``zero_snr``: sqrt(alpha_bar) is shifted and scaled so that level T
+    holds no signal at all (Lin et al. 2024, algorithm 1); the model must then predict x0 or v.
     """
 
-    kind: Literal["course", "linear"] = "linear"
+    kind: str = "linear"
     T: int = 1000
     beta_start: float = 1e-4
     beta_end: float = 0.02
     time: Literal["fraction", "index"] = "index"
+    prediction: Literal["eps", "x0", "v"] = "eps"
+    zero_snr: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in _BETA:
@@ -69,11 +102,30 @@ class Schedule:
                 raise FastdiffError(f"schedule {name}: expected a number in (0, 1), got {beta!r}")
         if self.time not in ("fraction", "index"):
             raise FastdiffError(f"schedule time: expected 'fraction' or 'index', got {self.time!r}")
+        if self.prediction not in PREDICTIONS:
+            raise FastdiffError(
+                f"schedule prediction: expected one of {', '.join(PREDICTIONS)}, "
+                f"got {self.prediction!r}"
+            )
+        if not isinstance(self.zero_snr, bool):
+            raise FastdiffError(f"schedule zero_snr: expected True or False, got {self.zero_snr!r}")
+        if self.zero_snr and (self.prediction == "eps" or self.T < 2):
+            raise FastdiffError(
+                "schedule zero_snr: expected T >= 2 and a model that predicts x0 or v (at level T "
+                "x is the noise itself, and eps would say nothing of the image)"
+            )
 
     @cached_property
     def beta(self) -> Float64Array:
-        """beta[i], float64 [T + 1]."""
-        return _frozen(_BETA[self.kind](self.T, self.beta_start, self.beta_end))
+        """beta[i], float64 [T + 1]; beta[T] is 1 under ``zero_snr``."""
+        beta = _BETA[self.kind](self.T, self.beta_start, self.beta_end)
+        if self.zero_snr:
+            signal = np.sqrt(_alpha_bar(1.0 - beta)[1:])
+            signal = (signal - signal[-1]) * signal[0] / (signal[0] - signal[-1])
+            alpha_bar = signal**2
+            beta[1:] = 1.0 - alpha_bar / np.concatenate([np.ones(1), alpha_bar[:-1]])
+            beta[0] = 0.0  # what the course's extra factor was is part of alpha_bar[1] now
+        return _frozen(beta)
 
     @cached_property
     def alpha(self) -> Float64Array:
@@ -83,10 +135,7 @@ class Schedule:
     @cached_property
     def alpha_bar(self) -> Float64Array:
         """alpha_bar[i] = prod of alpha up to i, with alpha_bar[0] = 1; float64 [T + 1]."""
-        # Through logs as the course has it; a plain product differs by 1e-15.
-        alpha_bar = np.exp(np.cumsum(np.log(self.alpha)))
-        alpha_bar[0] = 1.0
-        return _frozen(alpha_bar)
+        return _frozen(_alpha_bar(self.alpha))
 
     @cached_property
     def t(self) -> Float64Array:
@@ -115,6 +164,14 @@ class Schedule:
             return cls(**values)
         except TypeError as error:
             raise FastdiffError(f"schedule: {error}") from error
+
+
+def _alpha_bar(alpha: Float64Array) -> Float64Array:
+    # Through logs as the course has it (a plain product differs by 1e-15); log 0 is zero SNR's.
+    with np.errstate(divide="ignore"):
+        alpha_bar = np.exp(np.cumsum(np.log(alpha)))
+    alpha_bar[0] = 1.0
+    return np.asarray(alpha_bar)
 
 
 def _frozen(array: Float64Array) -> Float64Array:

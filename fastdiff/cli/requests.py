@@ -43,7 +43,9 @@ def parse_context(
     if text is None or text == "":
         return None, None, DEFAULT_N if n is None else n
     entries = [part.strip() for part in text.split(",")]
-    numbers = _numbers(entries)
+    # Names first: the classes of digits are called "0" to "9".
+    named = all(entry.partition(":")[0] in labels for entry in entries)
+    numbers = None if named else _numbers(entries)
     if numbers is not None:
         return np.array(numbers, dtype=np.float32), None, DEFAULT_N if n is None else n
     if entries == ["each"]:

@@ -6,10 +6,13 @@ Stop it with Ctrl-C and go on with --resume: the result is the same as without t
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fastdiff import schedules
 from fastdiff.errors import FastdiffError
+from fastdiff.schedules import KINDS, PREDICTIONS, Schedule
 
 if TYPE_CHECKING:
     from fastdiff.data.dataset import ImageSet
@@ -25,7 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--init", help="start from this model's weights (name or file)")
     parser.add_argument("--name", help="name stored in the model (default: the folder's)")
     parser.add_argument("--n-feat", type=int, default=64, help="features of the first level")
-    parser.add_argument("--schedule", choices=("course", "linear"), default="course")
+    parser.add_argument("--schedule", choices=KINDS, default="course")
+    parser.add_argument("--prediction", choices=PREDICTIONS, default="eps")
+    parser.add_argument("--zero-snr", action="store_true", help="no signal at the last level")
     parser.add_argument("--steps", type=int, default=10_000, help="optimiser steps in all")
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--lr", type=float, default=1e-3)
@@ -89,7 +94,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _model(args: argparse.Namespace, images: ImageSet) -> DiffusionModel:
-    from fastdiff import schedules
     from fastdiff.checkpoint import load
     from fastdiff.train.loop import new_model
 
@@ -104,9 +108,13 @@ def _model(args: argparse.Namespace, images: ImageSet) -> DiffusionModel:
         "n_cfeat": max(1, images.context.shape[1]),
         "height": height,
     }
-    schedule = schedules.course()
-    if args.schedule == "linear":
-        schedule = schedules.Schedule(kind="linear", time="fraction")
+    schedule = dataclasses.replace(
+        schedules.course()
+        if args.schedule == "course"
+        else Schedule(args.schedule, time="fraction"),
+        prediction=args.prediction,
+        zero_snr=args.zero_snr,
+    )
     name = args.name or args.out.resolve().name
     labels = images.labels if images.context.shape[1] else ()
     return new_model("context_unet", sizes, schedule, labels, name, args.seed)

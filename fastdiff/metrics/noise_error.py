@@ -13,13 +13,14 @@ from fastdiff.data.dataset import ImageSet
 from fastdiff.data.pictures import from_pixels
 from fastdiff.errors import FastdiffError
 from fastdiff.models.model import DiffusionModel
+from fastdiff.samplers.prediction import x0_and_eps
 
 FRACTIONS = (0.02, 0.2, 0.6, 0.9)
 
 
 @dataclass(frozen=True)
 class NoiseError:
-    """Mean of (eps - model(x_t, t, context))^2 at level round(fraction * T).
+    """Mean of (eps - predicted eps)^2 at level round(fraction * T), whatever the model predicts.
 
     ``standard_error`` is that of the mean, over images.
     ``predict_zero`` is the error of always answering 0, close to 1: what a model must be under.
@@ -57,6 +58,7 @@ def noise_error(
     for fraction in fractions:
         level = min(max(round(fraction * model.schedule.T), 1), model.schedule.T)
         ab, t = model.schedule.alpha_bar[level], model.schedule.t[level]
+        _, eps_of = x0_and_eps(model.schedule, np.array([level]))
         error = np.zeros(len(x0))
         zero = np.zeros(len(x0))
         for draw in range(draws):
@@ -67,7 +69,8 @@ def noise_error(
                 x = torch.from_numpy(x_t[part])
                 context = torch.from_numpy(images.context[part])
                 out = model(x, torch.full((len(x),), float(t)), context).double().numpy()
-                error[part] += ((eps[part] - out) ** 2).mean(axis=(1, 2, 3)) / draws
+                told = eps_of.from_x * x_t[part] + eps_of.from_m * out
+                error[part] += ((eps[part] - told) ** 2).mean(axis=(1, 2, 3)) / draws
                 zero[part] += (eps[part].astype(np.float64) ** 2).mean(axis=(1, 2, 3)) / draws
         spread = float(error.std(ddof=1) / np.sqrt(len(error))) if len(error) > 1 else 0.0
         found.append(NoiseError(fraction, level, float(error.mean()), spread, float(zero.mean())))

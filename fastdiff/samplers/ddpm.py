@@ -6,6 +6,7 @@ import numpy as np
 
 from fastdiff.errors import FastdiffError
 from fastdiff.samplers.clamp import Clamp, clamp_columns
+from fastdiff.samplers.prediction import Affine, x0_and_eps
 from fastdiff.samplers.spacing import levels
 from fastdiff.samplers.table import SamplerTable
 from fastdiff.schedules import Schedule
@@ -24,7 +25,7 @@ def ddpm(
 ) -> SamplerTable:
     """The table of DDPM over ``steps`` rows (all T levels unless given).
 
-    x_{k+1} = (x_k - m_k beta / sqrt(1 - alpha_bar)) / sqrt(alpha) + sigma z_k, with
+    x_{k+1} = (x_k - eps beta / sqrt(1 - alpha_bar)) / sqrt(alpha) + sigma z_k, with
     sigma^2 = beta (``variance="large"``, the course's choice) or
     beta (1 - alpha_bar_below) / (1 - alpha_bar) (``"small"``), and no noise in the last row.
 
@@ -44,17 +45,23 @@ def ddpm(
     )
     beta = 1.0 - alpha
     sigma2 = beta if variance == "large" else beta * (1.0 - ab_below) / (1.0 - ab)
-    columns = {
-        "t": schedule.t[level],
-        "x0_from_x": 1.0 / np.sqrt(ab),
-        "x0_from_m": -np.sqrt(1.0 - ab) / np.sqrt(ab),
-    }
+    x0, eps = x0_and_eps(schedule, level)
+    columns = {"t": schedule.t[level], "x0_from_x": x0.from_x, "x0_from_m": x0.from_m}
+    # The mean of q(x_below | x, x0), in x and x0 (equation 7) and in x and eps (equation 11).
+    x_part = np.sqrt(alpha) * (1.0 - ab_below) / (1.0 - ab)
+    x0_part = np.sqrt(ab_below) * beta / (1.0 - ab)
     if clip is None:
-        columns["x[0]"] = 1.0 / np.sqrt(alpha)
-        columns["m[0]"] = -beta / np.sqrt(1.0 - ab) / np.sqrt(alpha)
+        one = Affine(np.ones(len(level)), np.zeros(len(level)))
+        mean = one * x_part + x0 * x0_part
+        # Equal on paper, but the course's alpha_bar is not the product of its alpha, and its
+        # loop is written with eps. Where no signal is left (zero SNR) only x0 can say it.
+        some = alpha > 0
+        root = np.sqrt(np.where(some, alpha, 1.0))
+        by_eps = one * (1.0 / root) + eps * (-beta / np.sqrt(1.0 - ab) / root)
+        columns["x[0]"] = np.where(some, by_eps.from_x, mean.from_x)
+        columns["m[0]"] = np.where(some, by_eps.from_m, mean.from_m)
     else:
-        columns["x[0]"] = np.sqrt(alpha) * (1.0 - ab_below) / (1.0 - ab)
-        columns["x0"] = np.sqrt(ab_below) * beta / (1.0 - ab)
+        columns |= {"x[0]": x_part, "x0": x0_part}
         columns |= clamp_columns(clip)
     columns["noise"] = np.sqrt(sigma2) * (below > 0) if noise else np.zeros(len(level))
     name = f"ddpm:{len(level)}" + ("" if noise else ",noise=False")

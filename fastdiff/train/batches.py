@@ -8,8 +8,10 @@ Epoch e is the order that sorts one word per image, key ``seed`` with its top bi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -27,7 +29,7 @@ class Batch:
     x_t: Tensor  # [B, C, H, W]
     t: Tensor  # [B], the schedule's unit
     context: Tensor  # [B, width], dropped rows are zero
-    eps: Tensor  # [B, C, H, W]
+    target: Tensor  # [B, C, H, W], what the net is to predict: eps, x0 or v
 
 
 class Batches:
@@ -69,5 +71,12 @@ class Batches:
             x0[mirrored] = x0[mirrored][..., ::-1]
         ab = self.schedule.alpha_bar[level].astype(np.float32)[:, None, None, None]
         x_t = np.sqrt(ab) * x0 + np.sqrt(1 - ab) * eps
+        target: npt.NDArray[np.floating[Any]] = eps
+        if self.schedule.prediction == "x0":
+            target = x0
+        elif self.schedule.prediction == "v":
+            target = np.sqrt(ab) * eps - np.sqrt(1 - ab) * x0
         t = self.schedule.t[level].astype(np.float32)
-        return Batch(*(torch.from_numpy(np.ascontiguousarray(v)) for v in (x_t, t, context, eps)))
+        return Batch(
+            *(torch.from_numpy(np.ascontiguousarray(v)) for v in (x_t, t, context, target))
+        )

@@ -1,4 +1,4 @@
-"""The training loop: predicts the noise, keeps an average, saves often, resumes exactly."""
+"""The training loop: keeps an average, saves often, resumes exactly."""
 
 from __future__ import annotations
 
@@ -92,17 +92,17 @@ class Trainer:
         self._stop = False
 
     def train_step(self, batch: Batch) -> float:
-        """One optimiser step; the batch's mean squared noise error."""
+        """One optimiser step; the batch's mean squared error of the prediction."""
         rate = learning_rate(self.config, self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         x_t = batch.x_t.to(self.device, memory_format=torch.channels_last)
-        t, eps = batch.t.to(self.device), batch.eps.to(self.device)
+        t, target = batch.t.to(self.device), batch.target.to(self.device)
         context = (batch.context.to(self.device),) if self.model.context_width else ()
         enabled = self.config.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=enabled):
             predicted = self.module(x_t, t, *context)
-        loss = nn.functional.mse_loss(predicted.float(), eps)
+        loss = nn.functional.mse_loss(predicted.float(), target)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.module.parameters(), self.config.clip_norm)

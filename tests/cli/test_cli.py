@@ -224,6 +224,10 @@ def test_requests_are_parsed_as_people_write_them():
     assert parse_context("c:1,a:2", labels, None)[1:] == (["c", "a", "a"], 3)
     vector, names, n = parse_context("0,0.5,0.5", labels, 4)
     assert (vector.tolist(), names, n) == ([0.0, 0.5, 0.5], None, 4)
+    digits = tuple("0123456789")
+    assert parse_context("7", digits, 2)[0] == ["7", "7"]
+    assert parse_context("3:1,1:2", digits, None)[0] == ["3", "1", "1"]
+    assert parse_context("0,0,0,0,0,0,0,1.0,0,0", digits, 2)[0].shape == (10,)
     assert parse_options(["eta=0.5", "noise=false", "clip=-1:1", "spacing=leading"]) == {
         "eta": 0.5, "noise": False, "clip": (-1.0, 1.0), "spacing": "leading",
     }  # fmt: skip

@@ -22,7 +22,7 @@ PYTHON = {
     "zoo": set(),
     "kernels": {"errors", "noise"},
     "checkpoint": {"errors", "files", "models", "schedules"},
-    "metrics": {"data", "errors", "models", "noise"},
+    "metrics": {"data", "errors", "models", "noise", "samplers"},
     "backends": {"_version", "errors", "models", "noise", "noise_torch", "samplers"},
     "engine": {
         "backends", "checkpoint", "contexts", "errors", "models", "noise", "samplers", "schedules",

@@ -39,7 +39,7 @@ def test_a_batch_is_a_function_of_its_step(tiny_images):
     for step in (5, 0, 3):
         for a, b in zip(vars(in_order[step]).values(), vars(second(step)).values(), strict=True):
             assert torch.equal(a, b)
-    assert not torch.equal(in_order[0].eps, in_order[1].eps)
+    assert not torch.equal(in_order[0].target, in_order[1].target)
 
 
 def test_a_batch_is_the_forward_process(tiny_images):
@@ -51,14 +51,27 @@ def test_a_batch_is_the_forward_process(tiny_images):
     # One level a stratum of T / B.
     np.testing.assert_array_equal((level - 1) * 40 // 500, np.arange(40))
     ab = COURSE.alpha_bar[level][:, None, None, None]
-    x0 = (batch.x_t.numpy() - np.sqrt(1 - ab) * batch.eps.numpy()) / np.sqrt(ab)
+    x0 = (batch.x_t.numpy() - np.sqrt(1 - ab) * batch.target.numpy()) / np.sqrt(ab)
     known = from_pixels(tiny_images.x)
     order = [int(np.abs(known - x).max(axis=(1, 2, 3)).argmin()) for x in x0]
     assert sorted(order) == list(range(40)), "an epoch shows every image once"
     assert np.abs(known[order] - x0).max() < 1e-3
     np.testing.assert_array_equal(batch.context.numpy(), tiny_images.context[order])
     expected = noise.normal(noise.as_seeds(2, 40), 0, noise.STREAM_TRAIN, 192)
-    np.testing.assert_array_equal(batch.eps.numpy().reshape(40, -1), expected)
+    np.testing.assert_array_equal(batch.target.numpy().reshape(40, -1), expected)
+
+
+@pytest.mark.parametrize("prediction", ["x0", "v"])
+def test_the_target_is_what_the_schedule_says(tiny_images, prediction):
+    schedule = schedules.Schedule("course", 500, time="fraction", prediction=prediction)
+    config = TrainConfig(steps=1, batch_size=40, seed=2)
+    eps, told = Batches(tiny_images, COURSE, config)(0), Batches(tiny_images, schedule, config)(0)
+    level = (eps.t * 500).round().long().numpy()
+    ab = torch.from_numpy(COURSE.alpha_bar[level])[:, None, None, None]
+    x0 = (eps.x_t - torch.sqrt(1 - ab) * eps.target) / torch.sqrt(ab)
+    v = torch.sqrt(ab) * eps.target - torch.sqrt(1 - ab) * x0
+    assert torch.equal(eps.x_t, told.x_t)
+    assert ((x0 if prediction == "x0" else v) - told.target).abs().max() < 1e-3
 
 
 def test_dropping_and_mirroring_happen_at_their_rates(tiny_images):
@@ -133,6 +146,26 @@ def test_the_noise_error_is_its_definition(tiny_model, tiny_images):
         assert error.mean == pytest.approx(float(per_image.mean()), rel=1e-5)
         assert error.standard_error == pytest.approx(float(per_image.std()) / 40**0.5, rel=1e-4)
         assert error.predict_zero == pytest.approx(1.0, abs=0.1)
+
+
+@pytest.mark.parametrize("prediction", ["x0", "v"])
+def test_the_noise_error_does_not_depend_on_how_the_model_says_it(tiny_images, prediction):
+    """A net that always answers for the same x0 = 0, in every prediction type."""
+
+    class Zero(torch.nn.Module):
+        def forward(self, x, t, context):
+            ab = torch.tensor(COURSE.alpha_bar)[(t * 500).round().long(), None, None, None]
+            say = {"eps": x / torch.sqrt(1 - ab), "x0": 0 * x, "v": x * torch.sqrt(ab / (1 - ab))}
+            return say[self.prediction].float()
+
+    found = []
+    for kind in ("eps", prediction):
+        net = Zero()
+        net.prediction = kind
+        schedule = schedules.Schedule("course", 500, time="fraction", prediction=kind)
+        model = fastdiff.DiffusionModel(net, schedule, (3, 8, 8), 3, ("a", "b", "c"))
+        found.append([e.mean for e in noise_error(model, tiny_images, draws=1)])
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-4)
 
 
 def test_ema_is_its_formula():

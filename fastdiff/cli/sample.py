@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--context",
         help="class names, each with an optional count (monster:16,item:16), 'each' for all "
-        "classes, or the vector itself (0,0.5,0.5,0,0); unconditional unless given",
+        "classes, or the vector itself (0.0,0.5,0.5); unconditional unless given",
     )
     what.add_argument("--guidance", type=float, help="classifier-free guidance scale")
     how = parser.add_argument_group("how")

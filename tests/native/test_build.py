@@ -21,13 +21,16 @@ needs_native = pytest.mark.skipif(
 
 
 def built(pattern: str) -> list[Path]:
-    """The files under build/ (or FASTDIFF_BUILD_DIR) that match; skips where there are none."""
+    """The files that `make cpp-test` built (or FASTDIFF_BUILD_DIR) and that match, or a skip.
+
+    Not all of build/: a sanitizer's objects beside it have symbols of their own.
+    """
     if shutil.which("nm") is None:
         pytest.skip("nm is not installed (Debian: binutils)")
-    folder = Path(os.environ.get("FASTDIFF_BUILD_DIR", ROOT / "build"))
+    folder = Path(os.environ.get("FASTDIFF_BUILD_DIR", ROOT / "build" / "cpp"))
     files = sorted(folder.rglob(pattern))
     if not files:
-        pytest.skip(f"no {pattern} under {folder}: build csrc there first")
+        pytest.skip(f"no {pattern} under {folder}: make cpp-test builds it")
     return files
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastdiff.errors import FastdiffError
+from fastdiff.samplers import SAMPLERS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``fastdiff sample``."""
     what = parser.add_argument_group("what to draw")
     what.add_argument("--model", default="sprites16", help="packaged name or checkpoint file")
-    what.add_argument("--sampler", default="ddim", help="ddpm or ddim")
+    what.add_argument("--sampler", default="ddim", help=", ".join(SAMPLERS))
     what.add_argument("--steps", type=int, help="model evaluations (sampler's own default)")
     what.add_argument(
         "--set",

@@ -9,12 +9,28 @@ from typing import Any
 from fastdiff.errors import FastdiffError
 from fastdiff.samplers.ddim import ddim
 from fastdiff.samplers.ddpm import ddpm
+from fastdiff.samplers.dpmpp import dpmpp_2m, dpmpp_2m_sde, dpmpp_3m
 from fastdiff.samplers.table import SamplerTable
 from fastdiff.schedules import Schedule
 
-SAMPLERS: dict[str, Callable[..., SamplerTable]] = {"ddpm": ddpm, "ddim": ddim}
+SAMPLERS: dict[str, Callable[..., SamplerTable]] = {
+    "ddpm": ddpm,
+    "ddim": ddim,
+    "dpmpp_2m": dpmpp_2m,
+    "dpmpp_3m": dpmpp_3m,
+    "dpmpp_2m_sde": dpmpp_2m_sde,
+}
 
-__all__ = ["SAMPLERS", "SamplerTable", "build_table", "ddim", "ddpm"]
+__all__ = [
+    "SAMPLERS",
+    "SamplerTable",
+    "build_table",
+    "ddim",
+    "ddpm",
+    "dpmpp_2m",
+    "dpmpp_2m_sde",
+    "dpmpp_3m",
+]
 
 
 def build_table(

@@ -164,7 +164,7 @@ def test_wrong_input_ends_with_one_sentence_and_code_2(checkpoint, tmp_path, err
         (["sample", "--model", "nothing", *out], "got 'nothing'"),
         ([*base, "--steps", 0], "steps: expected an integer from 1 to 500, got 0"),
         ([*base, "--steps", 501], "got 501"),
-        ([*base, "--sampler", "magic"], "sampler: expected one of ddpm, ddim"),
+        ([*base, "--sampler", "magic"], "sampler: expected one of ddpm, ddim,"),
         ([*base, "--backend", "abacus"], "backend: expected auto or one of"),
         ([*base, "--backend", "cuda"], "'cuda' is not available here"),
         ([*base, "--context", "dragon"], "context: expected one of a, b, c, got 'dragon'"),

@@ -280,7 +280,10 @@ def test_impossible_tables_are_refused(bad, message):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: build_table("ddimm", COURSE), "sampler: expected one of ddpm, ddim, got 'ddimm'"),
+        (
+            lambda: build_table("ddimm", COURSE),
+            "sampler: expected one of ddpm, ddim, .*, got 'ddimm'",
+        ),
         (lambda: build_table("ddim", COURSE, 0), "steps: expected an integer from 1 to 500, got 0"),
         (lambda: build_table("ddim", COURSE, 501), "from 1 to 500, got 501"),
         (lambda: build_table("ddim", COURSE, 2.5), "got 2.5"),

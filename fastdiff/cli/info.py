@@ -64,11 +64,10 @@ def run(args: argparse.Namespace) -> int:
 
 def gather() -> dict[str, Any]:
     """What ``fastdiff info`` shows, JSON-ready."""
-    backends = {name: reason(name) or "available" for name in BACKENDS}
-    backends |= {name: f"unavailable: {reason(name)}" for name in PLANNED}
-    for name in BACKENDS:
-        if backends[name] != "available":
-            backends[name] = f"unavailable: {backends[name]}"
+    reasons = {name: reason(name) for name in (*BACKENDS, *PLANNED)}
+    backends = {
+        k: "available" if why is None else f"unavailable: {why}" for k, why in reasons.items()
+    }
     return {
         "fastdiff": __version__,
         "machine": _machine(),

@@ -36,7 +36,7 @@ Draws 16x16 RGB sprites on white in five classes: {labels}.
 | context | one-hot, 5 wide, in the order above; zeros are unconditional (one sample in ten was) |
 | training | {steps:,} Adam steps of {batch} images, lr {lr:g}, warm-up and half cosine |
 | | EMA {ema}, half of the images mirrored, {precision} forward |
-| made with | `make train-sprites16`, then `recipes/sprites16_card.py` |
+{remark}| made with | `make train-sprites16`, then `recipes/sprites16_card.py` |
 
 ## Data and licence
 
@@ -94,6 +94,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--run", type=Path, default=Path("runs/sprites16"))
     parser.add_argument("--data", type=Path, default=Path("data"))
+    parser.add_argument("--remark", help="what else to know of the run, a row of the card")
     args = parser.parse_args()
 
     source = args.run / "model.safetensors"
@@ -132,6 +133,7 @@ def main() -> None:
         held_count=len(held),
         draws=draws,
         errors="\n".join(table),
+        remark=f"| | {args.remark} |\n" if args.remark else "",
     )
     (ZOO / "sprites16.md").write_text(card)
     loss_curve(args.run / "loss.csv", ZOO / "sprites16-loss.png")

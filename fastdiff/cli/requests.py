@@ -38,13 +38,18 @@ def parse_context(
     """(context for ``engine.sample``, class name of each image or None, n).
 
     ``labels`` without counts share n as evenly as it goes, in the order named; counts give each
-    class its own number and n their sum.
+    class its own number and n their sum. None, nothing typed, is ``"each"`` where the model has
+    named classes; ``"none"`` is unconditional.
     """
-    if text is None or text == "":
+    if text is None and labels:
+        text = "each"
+    if text is None or text in ("", "none"):
         return None, None, DEFAULT_N if n is None else n
     entries = [part.strip() for part in text.split(",")]
-    # Names first: the classes of digits are called "0" to "9".
-    named = all(entry.partition(":")[0] in labels for entry in entries)
+    # Names before numbers, since digits' classes are called "0" to "9"; but nobody names a class
+    # twice, so 0,0,1 is a vector there too.
+    heads = [entry.partition(":")[0] for entry in entries]
+    named = set(heads) <= set(labels) and len(set(heads)) == len(heads)
     numbers = None if named else _numbers(entries)
     if numbers is not None:
         return np.array(numbers, dtype=np.float32), None, DEFAULT_N if n is None else n

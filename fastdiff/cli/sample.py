@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--context",
         help="class names, each with an optional count (monster:16,item:16), 'each' for all "
-        "classes, or the vector itself (0.0,0.5,0.5); unconditional unless given",
+        "classes, 'none', or the vector itself (0,0.5,0.5); each class in turn unless given",
     )
     what.add_argument("--guidance", type=float, help="classifier-free guidance scale")
     how = parser.add_argument_group("how")
@@ -116,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
         "model": engine.model.name,
         "sampler": engine.table.name,
         "guidance": 1.0 if args.guidance is None else args.guidance,
-        "context": args.context or "",
+        "context": args.context or ("each" if names else "none"),
         "backend": engine.backend,
     }
     written = _write(args, samples, names, facts, frames)

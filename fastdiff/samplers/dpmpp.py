@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastdiff.errors import FastdiffError
 from fastdiff.samplers.prediction import x0_and_eps
 from fastdiff.samplers.spacing import levels
 from fastdiff.samplers.table import SamplerTable
@@ -49,8 +48,6 @@ def dpmpp_2m_sde(
 def _build(
     name: str, schedule: Schedule, steps: int | None, spacing: str, order: int, sde: bool
 ) -> SamplerTable:
-    if order not in (1, 2, 3):
-        raise FastdiffError(f"order: expected 1, 2 or 3, got {order}")
     visited = levels(schedule, min(DEFAULT_STEPS, schedule.T) if steps is None else steps, spacing)
     count = len(visited) - 1
     alpha = np.sqrt(schedule.alpha_bar[visited])

@@ -140,8 +140,22 @@ class Schedule:
     @cached_property
     def t(self) -> Float64Array:
         """t[i]: level i in the model's own unit, float64 [T + 1]."""
-        level = np.arange(self.T + 1, dtype=np.float64)
-        return _frozen(level / self.T if self.time == "fraction" else level - 1)
+        return _frozen(self.time_at(np.arange(self.T + 1, dtype=np.float64)))
+
+    def level_at(self, rho: Float64Array) -> Float64Array:
+        """The level, float64 and rarely whole, at which sqrt(1 - alpha_bar) / sqrt(alpha_bar) is
+        ``rho`` [K] > 0: ln rho is linear between neighbours, and held at levels 1 and T.
+        """
+        with np.errstate(divide="ignore"):
+            known = 0.5 * (np.log1p(-self.alpha_bar[1:]) - np.log(self.alpha_bar[1:]))
+        known = np.minimum(
+            known, 1e300
+        )  # zero SNR's infinity, between which no one can interpolate
+        return np.asarray(np.interp(np.log(rho), known, np.arange(1.0, self.T + 1)))
+
+    def time_at(self, level: Float64Array) -> Float64Array:
+        """Levels, whole or not, in the model's own unit, float64 like ``level``."""
+        return level / self.T if self.time == "fraction" else level - 1
 
     def alpha_between(self, level: int, below: int) -> float:
         """alpha of the jump ``below -> level``: q(x_level | x_below) has mean sqrt(alpha) x.
@@ -164,6 +178,41 @@ class Schedule:
             return cls(**values)
         except TypeError as error:
             raise FastdiffError(f"schedule: {error}") from error
+
+
+@dataclass(frozen=True)
+class EDMSchedule:
+    """The sigma-space of Karras et al. 2022 ("EDM"): x = x0 + sigma eps, no levels.
+
+    Sampling runs from ``sigma_max`` to ``sigma_min`` and then to 0. The model sees c_in x =
+    x / sqrt(sigma^2 + sigma_data^2) (a table's ``in_scale``) and t = ln(sigma) / 4, and answers F
+    with x0 = c_skip x + c_out F: c_skip = sigma_data^2 / (sigma^2 + sigma_data^2), c_out = sigma
+    sigma_data / sqrt(sigma^2 + sigma_data^2) (table 1). ``sigma_data``: the data's own deviation.
+    """
+
+    sigma_min: float = 0.002
+    sigma_max: float = 80.0
+    sigma_data: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("sigma_min", "sigma_max", "sigma_data"):
+            value = getattr(self, name)
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, (int, float))
+                or not 0 < value < float("inf")
+            ):
+                raise FastdiffError(
+                    f"schedule {name}: expected a finite number above 0, got {value!r}"
+                )
+        if self.sigma_min >= self.sigma_max:
+            raise FastdiffError(
+                f"schedule sigma_min: expected less than sigma_max {self.sigma_max}, "
+                f"got {self.sigma_min}"
+            )
+
+
+AnySchedule = Schedule | EDMSchedule
 
 
 def _alpha_bar(alpha: Float64Array) -> Float64Array:

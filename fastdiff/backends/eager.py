@@ -19,6 +19,21 @@ from fastdiff.samplers.table import INDEX
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
+def clamp_output(coefficients: Tensor, x: Tensor, m: Tensor) -> Tensor:
+    """m, or where the row's ``clamp_m`` is 1 the output that stands for the clamped x0.
+
+    ``coefficients``: [B, 19]; ``x``, ``m``: [B, C, H, W].
+    """
+
+    def column(name: str) -> Tensor:
+        return coefficients[:, INDEX[name], None, None, None]
+
+    from_x = column("x0_from_x") * x
+    x0 = from_x + column("x0_from_m") * m
+    x0 = torch.minimum(torch.maximum(x0, column("x0_lo")), column("x0_hi"))
+    return torch.where(column("clamp_m") == 1, (x0 - from_x) / column("x0_from_m"), m)
+
+
 def sampler_update(
     coefficients: Tensor,
     x_history: list[Tensor],
@@ -28,7 +43,7 @@ def sampler_update(
 ) -> Tensor:
     """x_{k+1}, [B, C, H, W]: the row's affine combination (``samplers/table.py``).
 
-    ``coefficients``: [B, 15], the table's row of each sample, so that samples at different rows
+    ``coefficients``: [B, 19], the table's row of each sample, so that samples at different rows
     can share a batch. ``x_history``: x_k, x_{k-1}, ...; ``m_history``: m_k, m_{k-1}, ..., each
     [B, C, H, W]. ``z``: the step's noise, or None where no sample's row has any. ``uses_x0``:
     whether any row has a clamped x0; asked of the host's table, since asking the device waits.
@@ -111,6 +126,8 @@ class EagerRunner:
             m = self._predict(
                 row[:, INDEX["in_scale"], None, None, None] * x, row[:, 0], context, guidance
             )
+            if table["clamp_m"][k]:
+                m = clamp_output(row, x, m)
             m_history = [m, *m_history][:m_depth]
             z = self._normal(seeds, k, noise.STREAM_STEP) if table["noise"][k] else None
             x = sampler_update(row, x_history, m_history, z, bool(table["x0"][k]))

@@ -7,18 +7,27 @@ from collections.abc import Callable
 from typing import Any
 
 from fastdiff.errors import FastdiffError
-from fastdiff.samplers.ddim import ddim
+from fastdiff.samplers.adams import deis, lms, plms
+from fastdiff.samplers.consistency import lcm, tcd
+from fastdiff.samplers.ddim import ddim, ddim_inverse
 from fastdiff.samplers.ddpm import ddpm
-from fastdiff.samplers.dpmpp import dpmpp_2m, dpmpp_2m_sde, dpmpp_3m
+from fastdiff.samplers.dpmpp import dpmpp_2m, dpmpp_2m_sde, dpmpp_2s, dpmpp_3m
+from fastdiff.samplers.euler import euler, euler_ancestral
+from fastdiff.samplers.heun import edm, heun, kdpm2, kdpm2_ancestral
+from fastdiff.samplers.sa_solver import sa_solver
 from fastdiff.samplers.table import SamplerTable
-from fastdiff.schedules import Schedule
+from fastdiff.samplers.unipc import unipc
+from fastdiff.schedules import AnySchedule
 
 SAMPLERS: dict[str, Callable[..., SamplerTable]] = {
-    "ddpm": ddpm,
-    "ddim": ddim,
-    "dpmpp_2m": dpmpp_2m,
-    "dpmpp_3m": dpmpp_3m,
-    "dpmpp_2m_sde": dpmpp_2m_sde,
+    build.__name__: build
+    for build in (
+        *(ddpm, ddim, ddim_inverse, euler, euler_ancestral),
+        *(dpmpp_2m, dpmpp_3m, dpmpp_2s, dpmpp_2m_sde),
+        *(unipc, deis, lms, plms, sa_solver),
+        *(heun, edm, kdpm2, kdpm2_ancestral),
+        *(lcm, tcd),
+    )
 }
 
 __all__ = [
@@ -26,15 +35,30 @@ __all__ = [
     "SamplerTable",
     "build_table",
     "ddim",
+    "ddim_inverse",
     "ddpm",
+    "deis",
     "dpmpp_2m",
     "dpmpp_2m_sde",
+    "dpmpp_2s",
     "dpmpp_3m",
+    "edm",
+    "euler",
+    "euler_ancestral",
+    "heun",
+    "kdpm2",
+    "kdpm2_ancestral",
+    "lcm",
+    "lms",
+    "plms",
+    "sa_solver",
+    "tcd",
+    "unipc",
 ]
 
 
 def build_table(
-    sampler: str | SamplerTable, schedule: Schedule, steps: int | None = None, **options: Any
+    sampler: str | SamplerTable, schedule: AnySchedule, steps: int | None = None, **options: Any
 ) -> SamplerTable:
     """The table of a sampler by name, with its own options (``eta``, ``noise``, ...).
 

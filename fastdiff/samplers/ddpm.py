@@ -5,29 +5,30 @@ from __future__ import annotations
 import numpy as np
 
 from fastdiff.errors import FastdiffError
-from fastdiff.samplers.clamp import Clamp, clamp_columns
-from fastdiff.samplers.prediction import Affine, x0_and_eps
-from fastdiff.samplers.spacing import levels
+from fastdiff.samplers.form import Form, Rows, X, Z
+from fastdiff.samplers.options import Clip, begin
 from fastdiff.samplers.table import SamplerTable
-from fastdiff.schedules import Schedule
+from fastdiff.schedules import MAX_LEVELS, AnySchedule, Schedule
 
 VARIANCES = ("large", "small")
+EDM_STEPS = 256
 
 
 def ddpm(
-    schedule: Schedule,
+    schedule: AnySchedule,
     steps: int | None = None,
     *,
     variance: str = "large",
     noise: bool = True,
-    clip: Clamp = None,
-    spacing: str = "trailing",
+    clip: Clip = None,
+    spacing: str | None = None,
+    strength: float = 1.0,
 ) -> SamplerTable:
-    """The table of DDPM over ``steps`` rows (all T levels unless given).
+    """The table of DDPM over ``steps`` rows (all T levels unless given; 256 without levels).
 
-    x_{k+1} = (x_k - eps beta / sqrt(1 - alpha_bar)) / sqrt(alpha) + sigma z_k, with
-    sigma^2 = beta (``variance="large"``, the course's choice) or
-    beta (1 - alpha_bar_below) / (1 - alpha_bar) (``"small"``), and no noise in the last row.
+    x_{k+1} = (x_k - eps beta / sigma) / r + s z_k with r = sqrt(alpha_jump) and s^2 = beta
+    (``variance="large"``, the course's choice) or beta sigma'^2 / sigma^2 (``"small"``), and no
+    noise in the last row.
 
     ``noise=False`` is the course's deliberate mistake: it forgets to add noise back, the
     images leave the distribution that the model was trained on and collapse to blobs.
@@ -37,32 +38,32 @@ def ddpm(
         raise FastdiffError(f"variance: expected one of {', '.join(VARIANCES)}, got {variance!r}")
     if not isinstance(noise, (bool, np.bool_)):
         raise FastdiffError(f"noise: expected True or False, got {noise!r}")
-    visited = levels(schedule, schedule.T if steps is None else steps, spacing)
-    level, below = visited[:-1], visited[1:]
-    ab, ab_below = schedule.alpha_bar[level], schedule.alpha_bar[below]
-    alpha = np.array(
-        [schedule.alpha_between(int(i), int(j)) for i, j in zip(level, below, strict=True)]
-    )
-    beta = 1.0 - alpha
-    sigma2 = beta if variance == "large" else beta * (1.0 - ab_below) / (1.0 - ab)
-    x0, eps = x0_and_eps(schedule, level)
-    columns = {"t": schedule.t[level], "x0_from_x": x0.from_x, "x0_from_m": x0.from_m}
-    # The mean of q(x_below | x, x0), in x and x0 (equation 7) and in x and eps (equation 11).
-    x_part = np.sqrt(alpha) * (1.0 - ab_below) / (1.0 - ab)
-    x0_part = np.sqrt(ab_below) * beta / (1.0 - ab)
-    if clip is None:
-        one = Affine(np.ones(len(level)), np.zeros(len(level)))
-        mean = one * x_part + x0 * x0_part
-        # Equal on paper, but the course's alpha_bar is not the product of its alpha, and its
-        # loop is written with eps. Where no signal is left (zero SNR) only x0 can say it.
-        some = alpha > 0
-        root = np.sqrt(np.where(some, alpha, 1.0))
-        by_eps = one * (1.0 / root) + eps * (-beta / np.sqrt(1.0 - ab) / root)
-        columns["x[0]"] = np.where(some, by_eps.from_x, mean.from_x)
-        columns["m[0]"] = np.where(some, by_eps.from_m, mean.from_m)
-    else:
-        columns |= {"x[0]": x_part, "x0": x0_part}
-        columns |= clamp_columns(clip)
-    columns["noise"] = np.sqrt(sigma2) * (below > 0) if noise else np.zeros(len(level))
-    name = f"ddpm:{len(level)}" + ("" if noise else ",noise=False")
-    return SamplerTable.build(name, columns)
+    default = MAX_LEVELS if isinstance(schedule, Schedule) else EDM_STEPS
+    rows = begin(schedule, steps, default, spacing, strength, clip, signal=False)
+    sigma = rows.path.sigma
+    for k in range(len(rows.path)):
+        r, beta = _jump(rows, k)
+        if clip is None and r > 0:
+            # Equal on paper to the mean by x0, but the course's alpha_bar is not the product of
+            # its alpha, and its loop is written with eps (equation 11).
+            mean = X / r - rows.eps(k) * (beta / (sigma[k] * r))
+        else:  # the mean of q(x_below | x, x0), equation 7; without signal only x0 can say it
+            x0 = rows.x0(k) if clip is None else Form.of("x0")
+            below = sigma[k + 1] ** 2
+            mean = X * (r * below / sigma[k] ** 2)
+            mean = mean + x0 * (rows.path.alpha[k + 1] * beta / sigma[k] ** 2)
+        variance2 = beta if variance == "large" else beta * sigma[k + 1] ** 2 / sigma[k] ** 2
+        last = sigma[k + 1] == 0
+        rows.add(mean if last or not noise else mean + np.sqrt(variance2) * Z)
+    return rows.table("ddpm" + ("" if noise else ",noise=False"), clamp_m=False)
+
+
+def _jump(rows: Rows, k: int) -> tuple[float, float]:
+    """(r, beta) of the jump from node k + 1 up to node k: x_k = r x_{k+1} + sqrt(beta) eps."""
+    path = rows.path
+    level, below = path.level[k : k + 2]
+    if isinstance(path.schedule, Schedule) and level == int(level) and below == int(below):
+        alpha = path.schedule.alpha_between(int(level), int(below))
+        return float(np.sqrt(alpha)), 1.0 - alpha
+    r = path.alpha[k] / path.alpha[k + 1]
+    return float(r), float(path.sigma[k] ** 2 - (r * path.sigma[k + 1]) ** 2)

@@ -1,80 +1,122 @@
-"""DPM-Solver++ multistep (Lu et al. 2022, arXiv:2211.01095) as tables.
+"""DPM-Solver++ (Lu et al. 2022, arXiv:2211.01095) as tables.
 
-With lambda = ln(alpha / sigma), alpha = sqrt(alpha_bar), sigma = sqrt(1 - alpha_bar), from level s
-to level t, h = lambda_t - lambda_s and D the prediction of x0 (algorithm 2 for order 2):
+With lambda = ln(alpha / sigma), from level s to level t, h = lambda_t - lambda_s and D the
+prediction of x0 (algorithm 2 for order 2):
 
     x_t = sigma_t / sigma_s x_s - alpha_t (e^-h - 1) D                                  (ODE)
     x_t = sigma_t / sigma_s e^-h x_s + alpha_t (1 - e^-2h) D + sigma_t sqrt(1 - e^-2h) z    (SDE)
 
-D is x0's prediction of this row alone in order 1, and extrapolated through those of the last rows
-in orders 2 and 3. A prediction of an earlier row is affine in that row's x and m, which is what
-the table's history columns are for. The last row, whose lambda_t is infinite, is of order 1.
+D is x0's prediction of this row alone in order 1 (which is DDIM), and extrapolated through those
+of the last rows in orders 2 and 3. The last row, whose lambda_t is infinite, is of order 1.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from fastdiff.samplers.prediction import x0_and_eps
-from fastdiff.samplers.spacing import levels
+from fastdiff.samplers.form import Form, Rows, X, Z, combine, remember
+from fastdiff.samplers.options import Clip, begin
 from fastdiff.samplers.table import SamplerTable
-from fastdiff.schedules import Schedule
+from fastdiff.schedules import AnySchedule
 
 DEFAULT_STEPS = 20
 FEW_STEPS = 15  # below, the order falls towards the end: extrapolating to lambda = inf is unstable
 
 
 def dpmpp_2m(
-    schedule: Schedule, steps: int | None = None, *, spacing: str = "trailing"
+    schedule: AnySchedule,
+    steps: int | None = None,
+    *,
+    clip: Clip = None,
+    spacing: str | None = None,
+    strength: float = 1.0,
 ) -> SamplerTable:
     """The table of DPM-Solver++ (2M), second order, ``steps`` rows (20 unless given)."""
-    return _build("dpmpp_2m", schedule, steps, spacing, order=2, sde=False)
+    rows = begin(schedule, steps, DEFAULT_STEPS, spacing, strength, clip, signal=False)
+    return multistep(rows, order=2).table("dpmpp_2m")
 
 
 def dpmpp_3m(
-    schedule: Schedule, steps: int | None = None, *, spacing: str = "trailing"
+    schedule: AnySchedule,
+    steps: int | None = None,
+    *,
+    clip: Clip = None,
+    spacing: str | None = None,
+    strength: float = 1.0,
 ) -> SamplerTable:
     """The table of DPM-Solver++ (3M), third order, ``steps`` rows (20 unless given)."""
-    return _build("dpmpp_3m", schedule, steps, spacing, order=3, sde=False)
+    rows = begin(schedule, steps, DEFAULT_STEPS, spacing, strength, clip, signal=False)
+    return multistep(rows, order=3).table("dpmpp_3m")
 
 
 def dpmpp_2m_sde(
-    schedule: Schedule, steps: int | None = None, *, spacing: str = "trailing"
+    schedule: AnySchedule,
+    steps: int | None = None,
+    *,
+    clip: Clip = None,
+    spacing: str | None = None,
+    strength: float = 1.0,
 ) -> SamplerTable:
     """The table of SDE-DPM-Solver++ (2M), second order and stochastic, 20 rows unless given."""
-    return _build("dpmpp_2m_sde", schedule, steps, spacing, order=2, sde=True)
+    rows = begin(schedule, steps, DEFAULT_STEPS, spacing, strength, clip, signal=False)
+    return multistep(rows, order=2, sde=True).table("dpmpp_2m_sde")
 
 
-def _build(
-    name: str, schedule: Schedule, steps: int | None, spacing: str, order: int, sde: bool
+def dpmpp_2s(
+    schedule: AnySchedule,
+    steps: int | None = None,
+    *,
+    clip: Clip = None,
+    spacing: str | None = None,
+    strength: float = 1.0,
 ) -> SamplerTable:
-    visited = levels(schedule, min(DEFAULT_STEPS, schedule.T) if steps is None else steps, spacing)
-    count = len(visited) - 1
-    alpha = np.sqrt(schedule.alpha_bar[visited])
-    sigma = np.sqrt(1.0 - schedule.alpha_bar[visited])
-    with np.errstate(divide="ignore"):
-        lam = np.log(alpha) - np.log(sigma)  # -inf at zero SNR, inf at the clean image
-    x0, _ = x0_and_eps(schedule, visited[:-1])
-    columns = {
-        "t": schedule.t[visited[:-1]],
-        "x0_from_x": x0.from_x,
-        "x0_from_m": x0.from_m,
-        "noise": np.zeros(count),
-        **{f"{prefix}[{back}]": np.zeros(count) for prefix in "xm" for back in range(order)},
-    }
+    """The table of DPM-Solver++ (2S), second order and singlestep (algorithm 1), 20 rows.
+
+    Nodes go in pairs: the first row of a pair only looks ahead (order 1), the second steps from
+    the *first's* x to its own target with both predictions. The last row is of order 1.
+    """
+    rows = begin(schedule, steps, DEFAULT_STEPS, spacing, strength, clip)
+    path, count = rows.path, len(rows.path)
+    alpha, sigma, lam = path.alpha, path.sigma, path.lam
+    older: list[Form] = []
     for k in range(count):
-        h = lam[k + 1] - lam[k]
-        decay = np.exp(-h)
-        if sde:
-            columns["x[0]"][k] = sigma[k + 1] / sigma[k] * decay
-            columns["noise"][k] = sigma[k + 1] * np.sqrt(1.0 - decay**2)
+        x0 = rows.x0(k)
+        if k % 2 == 0 or k == count - 1:
+            rows.add(sigma[k + 1] / sigma[k] * X + alpha[k + 1] * _gain(lam[k + 1] - lam[k]) * x0)
         else:
-            columns["x[0]"][k] = sigma[k + 1] / sigma[k]
+            start, first = older
+            h = lam[k + 1] - lam[k - 1]
+            r = (lam[k] - lam[k - 1]) / h
+            d = first + (x0 - first) / (2.0 * r)
+            rows.add(sigma[k + 1] / sigma[k - 1] * start + alpha[k + 1] * _gain(h) * d)
+        older = [X.older(), x0.older()]
+    return rows.table("dpmpp_2s")
+
+
+def multistep(rows: Rows, order: int, sde: bool = False) -> Rows:
+    """Fills ``rows`` with DPM-Solver++ (M) of this order."""
+    path, count = rows.path, len(rows.path)
+    lam, alpha, sigma = path.lam, path.alpha, path.sigma
+    past: list[Form] = []
+    for k in range(count):
+        decay = np.exp(lam[k] - lam[k + 1])
         usable = min(order, k + 1, _order_left(k, count))
-        for back, weight in enumerate(_weights(lam, k, usable, alpha[k + 1], decay, sde)):
-            columns[f"x[{back}]"][k] += weight * x0.from_x[k - back]
-            columns[f"m[{back}]"][k] += weight * x0.from_m[k - back]
-    return SamplerTable.build(f"{name}:{count}", columns)
+        weights = _weights(lam, k, usable, alpha[k + 1], decay, sde)
+        following = combine(weights, [rows.x0(k), *past][:usable])
+        if sde:
+            rows.add(
+                following
+                + sigma[k + 1] / sigma[k] * decay * X
+                + sigma[k + 1] * np.sqrt(1.0 - decay**2) * Z
+            )
+        else:
+            rows.add(following + sigma[k + 1] / sigma[k] * X)
+        past = remember(rows.x0(k), past, order - 1)
+    return rows
+
+
+def _gain(h: float) -> float:
+    return float(-np.expm1(-h))
 
 
 def _order_left(k: int, count: int) -> int:

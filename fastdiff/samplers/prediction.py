@@ -1,6 +1,11 @@
 """What a model's answer says of x0 and eps: both are affine in x and the model output m.
 
-    x = sqrt(ab) x0 + sqrt(1 - ab) eps           v = sqrt(ab) eps - sqrt(1 - ab) x0
+With x = alpha x0 + sigma eps:
+
+    eps    x0 = (x - sigma m) / alpha
+    x0     x0 = m
+    v      v = alpha eps - sigma x0, alpha^2 + sigma^2 = 1           (Salimans & Ho 2022)
+    edm    x0 = c_skip x + c_out m, the model sees c_in x            (Karras et al. 2022, table 1)
 
 so whatever a sampler wants with x0 and eps, its table can say in x and m.
 """
@@ -13,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastdiff.samplers.table import Float64Array
-from fastdiff.schedules import Schedule
+from fastdiff.schedules import AnySchedule, EDMSchedule, Schedule
 
 
 @dataclass(frozen=True)
@@ -32,11 +37,26 @@ class Affine:
 
 def x0_and_eps(schedule: Schedule, level: npt.NDArray[np.int64]) -> tuple[Affine, Affine]:
     """(x0, eps) at the levels [K], in the model's prediction type."""
-    signal = np.sqrt(schedule.alpha_bar[level])
-    noise = np.sqrt(1.0 - schedule.alpha_bar[level])
-    one, zero = np.ones(len(level)), np.zeros(len(level))
-    if schedule.prediction == "eps":
-        return Affine(1.0 / signal, -noise / signal), Affine(zero, one)
-    if schedule.prediction == "x0":
-        return Affine(zero, one), Affine(1.0 / noise, -signal / noise)
-    return Affine(signal, -noise), Affine(noise, signal)
+    ab = schedule.alpha_bar[level]
+    return predicted(schedule, np.sqrt(ab), np.sqrt(1.0 - ab))
+
+
+def predicted(
+    schedule: AnySchedule, alpha: Float64Array, sigma: Float64Array
+) -> tuple[Affine, Affine]:
+    """(x0, eps) where x = alpha x0 + sigma eps, float64 [K] each.
+
+    What a model cannot say is infinite or nan: x0 of eps without signal, eps of x0 without noise.
+    """
+    one, zero = np.ones(len(alpha)), np.zeros(len(alpha))
+    if isinstance(schedule, EDMSchedule):
+        data = schedule.sigma_data
+        both = sigma**2 + data**2
+        skip, out = data**2 / both, sigma * data / np.sqrt(both)
+        return Affine(skip, out), Affine(sigma / both, -data / np.sqrt(both))
+    with np.errstate(divide="ignore"):
+        if schedule.prediction == "eps":
+            return Affine(1.0 / alpha, -sigma / alpha), Affine(zero, one)
+        if schedule.prediction == "x0":
+            return Affine(zero, one), Affine(1.0 / sigma, -alpha / sigma)
+    return Affine(alpha, -sigma), Affine(sigma, alpha)

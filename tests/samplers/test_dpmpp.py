@@ -10,7 +10,8 @@ from diffusers.schedulers import scheduling_dpmsolver_multistep
 
 from fastdiff import schedules
 from fastdiff.samplers import build_table, ddim
-from fastdiff.samplers.dpmpp import _build
+from fastdiff.samplers.dpmpp import multistep
+from fastdiff.samplers.options import begin
 from fastdiff.samplers.table import COLUMNS
 from tests.samplers.test_predictions import PREDICTIONS, THEIRS, alphas_cumprod, ours
 from tests.samplers.test_tables import model, relative
@@ -83,7 +84,8 @@ def test_equals_diffusers(name, kind, prediction, steps, monkeypatch):
 @pytest.mark.parametrize("prediction", PREDICTIONS)
 def test_order_one_is_ddim(prediction):
     schedule = schedules.Schedule("linear", prediction=prediction)
-    table = _build("dpmpp_1", schedule, 30, "trailing", order=1, sde=False)
+    rows = begin(schedule, 30, 30, None, 1.0, None)
+    table = multistep(rows, order=1).table("dpmpp_1")
     np.testing.assert_allclose(table.rows, ddim(schedule, 30).rows, rtol=1e-10, atol=1e-12)
 
 

@@ -264,7 +264,7 @@ def rows(**columns):
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (np.zeros((0, WIDTH)), "expected \\[K >= 1, 15\\], got \\[0, 15\\]"),
+        (np.zeros((0, WIDTH)), "expected \\[K >= 1, 19\\], got \\[0, 19\\]"),
         (np.zeros((2, 3)), "got \\[2, 3\\]"),
         (rows(noise=np.nan), "finite weights"),
         (rows(x0_lo=1.0, x0_hi=-1.0), "x0_lo <= x0_hi"),

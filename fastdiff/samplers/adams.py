@@ -1,18 +1,19 @@
-"""Multistep samplers in eps: LMS, DEIS and PNDM's PLMS, all of Adams-Bashforth's kind.
+"""Multistep samplers of Adams-Bashforth's kind: LMS, DEIS and PNDM's PLMS.
 
 In y = x / alpha and rho = sigma / alpha the probability flow is dy = eps drho (Karras et al. 2022,
 equation 1; Song et al. 2021, equation 14). From rho to rho':
 
     y' = y + sum_j c_j eps_{k-j},    c_j = integral from rho to rho' of l_j
 
-with l_j the Lagrange polynomials through the last rows, in rho (LMS) or in ln rho (DEIS).
+with l_j the Lagrange polynomials through the last rows, in rho (LMS) or in ln rho (DEIS). PLMS
+takes the classical weights of even steps instead.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from fastdiff.samplers.form import Form, Rows, X, combine, remember
+from fastdiff.samplers.form import ZERO, Form, M, Rows, X, combine, remember
 from fastdiff.samplers.lagrange import integrals
 from fastdiff.samplers.options import Clip, begin, checked_clip, needs_levels, steps_or, whole
 from fastdiff.samplers.path import path
@@ -96,11 +97,11 @@ def plms(
 ) -> SamplerTable:
     """The table of PNDM's pseudo linear multistep (Liu et al. 2022, algorithm 2); 20 rows.
 
-    eps' = (55 eps_k - 59 eps_{k-1} + 37 eps_{k-2} - 9 eps_{k-3}) / 24, then DDIM's step with eps'.
-    It starts as its latent-diffusion code does: the first move is made twice, the second time with
-    the mean of both ends' eps, so that ``steps`` >= 3 rows are steps - 1 moves. (The paper's
-    Runge-Kutta start keeps outputs for twelve rows, and a table for four. For an order that does
-    not count on even steps see ``lms`` and ``deis``.)
+    m' = (55 m_k - 59 m_{k-1} + 37 m_{k-2} - 9 m_{k-3}) / 24, then DDIM's step with m', the model's
+    output in whatever it predicts. It starts as its latent-diffusion code does: the first move is
+    made twice, the second time with the mean of both ends' m, so that ``steps`` >= 3 rows are
+    steps - 1 moves. (The paper's Runge-Kutta start keeps outputs for twelve rows, and a table for
+    four. For an order that does not count on even steps see ``lms`` and ``deis``.)
     """
     needs_levels(schedule, "plms")
     count = whole("steps", steps_or(schedule, steps, DEFAULT_STEPS), 1)
@@ -108,21 +109,20 @@ def plms(
     twice = count >= 3 and len(base) >= 2
     nodes = [0, 1, *range(1, len(base) + 1)] if twice else list(range(len(base) + 1))
     rows = Rows(base.take(nodes), checked_clip(clip))
-    alpha, rho = rows.path.alpha, rows.path.rho
+    rho = rows.path.rho
     past: list[Form] = []
     for k in range(len(rows.path)):
-        eps, gain = rows.eps(k), rho[k + 1] - rho[k]
         if twice and k == 1:
-            gain = rho[1] - rho[0]
-            again = _advance(rows, 0, (0.5 * gain) * (eps + past[0]), X.older())
-            rows.add(again)
-            # The difference of both x_1 tells row 0's eps again, long after its m is gone.
-            past = [eps.older() - (2.0 / (alpha[1] * gain)) * (X - X.older())]
+            gain, start = rho[1] - rho[0], X.older()
+            rows.add(_advance(rows, 0, gain * rows.eps(0, start, 0.5 * (M + past[0])), start))
+            # The difference of both x_1 tells row 0's output again, long after it is gone.
+            per_m = _advance(rows, 0, gain * rows.eps(0, ZERO, M), ZERO)["m[0]"]
+            past = [M.older() - (2.0 / per_m) * (X - X.older())]
             continue
         usable = min(4, len(past) + 1)
-        e = combine(ADAMS[usable - 1], [eps, *past][:usable])
-        rows.add(_advance(rows, k, gain * e))
-        past = remember(eps, past, 3)
+        m = combine(ADAMS[usable - 1], [M, *past][:usable])
+        rows.add(_advance(rows, k, (rho[k + 1] - rho[k]) * rows.eps(k, X, m)))
+        past = remember(M, past, 3)
     return rows.table("plms")
 
 

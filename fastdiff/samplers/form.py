@@ -111,9 +111,9 @@ class Rows:
         """Row k's prediction of x0, said in row k."""
         return X * float(self._x0.from_x[k]) + M * float(self._x0.from_m[k])
 
-    def eps(self, k: int) -> Form:
-        """Row k's prediction of eps, said in row k."""
-        return X * float(self._eps.from_x[k]) + M * float(self._eps.from_m[k])
+    def eps(self, k: int, x: Form = X, m: Form = M) -> Form:
+        """What a model output ``m`` at ``x`` on row k's level says of eps, said in row k."""
+        return x * float(self._eps.from_x[k]) + m * float(self._eps.from_m[k])
 
     def add(self, following: Form) -> None:
         """The next row: x_{k+1} = ``following``."""

@@ -17,6 +17,7 @@ PYTHON = {
     "files": {"errors"},
     "contexts": {"errors"},
     "samplers": {"errors", "schedules"},
+    "testing": {"samplers", "schedules"},
     "data": {"errors"},
     "models": {"errors", "schedules"},
     "zoo": set(),
@@ -39,7 +40,7 @@ PYTHON = {
 }  # fmt: skip
 # Rooms that are useful without torch must not import it when they are imported.
 NO_TORCH = [
-    *("errors", "schedules", "noise", "files", "contexts", "samplers", "data", "engine", "cli"),
+    *("errors", "schedules", "noise", "files", "contexts", "samplers", "testing", "data", "engine", "cli"),
     *("backends/base", "backends/registry", "__init__"),
 ]
 

@@ -11,7 +11,8 @@ from diffusers.schedulers import scheduling_ddpm
 from fastdiff import FastdiffError, schedules
 from fastdiff.samplers import ddim, ddpm
 from fastdiff.samplers.prediction import x0_and_eps
-from tests.samplers.test_tables import apply_row, model, relative
+from fastdiff.testing.running import model, relative, run
+from tests.samplers.test_tables import answer
 
 # our kind -> diffusers' beta_schedule, beta_start, beta_end
 THEIRS = {
@@ -84,12 +85,6 @@ def run_theirs(scheduler, kind, zero, steps, **options):
     return start, zs, x.numpy()
 
 
-def run_ours(table, x, zs):
-    for k in range(len(table)):
-        x = apply_row(table, k, x, model(x, table["t"][k] / 1000), zs[k])
-    return x
-
-
 @pytest.mark.parametrize("steps", [250, 100, 50, 20, 5])
 @pytest.mark.parametrize(("kind", "prediction", "zero"), CASES)
 def test_ddim_equals_diffusers(kind, prediction, zero, steps):
@@ -104,7 +99,7 @@ def test_ddim_equals_diffusers(kind, prediction, zero, steps):
             options["variance_noise"] = torch.from_numpy
         x, zs, theirs = run_theirs(scheduler, kind, zero, steps, **options)
         table = ddim(ours(kind, prediction, zero), steps, eta=eta, clip=clip)
-        assert relative(run_ours(table, x, zs), theirs) < 1e-6
+        assert relative(run(table, x, zs, answer), theirs) < 1e-6
 
 
 @pytest.mark.parametrize("steps", [1000, 250, 50, 20, 5])
@@ -133,7 +128,7 @@ def test_ddpm_equals_diffusers(kind, prediction, zero, steps, monkeypatch):
         monkeypatch.setattr(scheduling_ddpm, "randn_tensor", lambda *a, **k: torch.zeros(1, 32))
         y = scheduler.step(torch.from_numpy(model(y.numpy(), int(t) / 1000)), t, y).prev_sample
         table = ddpm(ours(kind, prediction, zero), steps, variance=variance, clip=clip)
-        assert relative(run_ours(table, x, zs), y.numpy()) < 1e-6
+        assert relative(run(table, x, zs, answer), y.numpy()) < 1e-6
 
 
 @pytest.mark.parametrize(("kind", "prediction", "zero"), [*CASES, ("linear", "eps", False)])

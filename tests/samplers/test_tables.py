@@ -5,7 +5,8 @@ import pytest
 
 from fastdiff import FastdiffError, schedules
 from fastdiff.samplers import SamplerTable, build_table, ddim, ddpm
-from fastdiff.samplers.table import COLUMNS, INDEX, WIDTH
+from fastdiff.samplers.table import INDEX, WIDTH
+from fastdiff.testing.running import model, relative, run
 
 COURSE = schedules.course()
 
@@ -36,22 +37,9 @@ def course_ddim_step(x, t, t_prev, pred_noise):
 
 
 def apply_row(table, k, x, m, z):
-    """The contract's sentence about a row, for tables of depth 1."""
-    row = {name: table[name][k] for name in COLUMNS}
-    out = row["x[0]"] * x + row["m[0]"] * m
-    if row["x0"]:
-        x0 = np.clip(row["x0_from_x"] * x + row["x0_from_m"] * m, row["x0_lo"], row["x0_hi"])
-        out = out + row["x0"] * x0
-    return out + row["noise"] * z
-
-
-def model(x, t):
-    """A stand-in network: smooth, bounded, not affine."""
-    return np.tanh(0.7 * x + np.sin(3 * t))
-
-
-def relative(a, b):
-    return np.abs(a - b).max() / np.abs(b).max()
+    """Row k alone, for tables without history."""
+    row = SamplerTable(np.vstack([table.rows[k]]), "row")
+    return run(row, x, [z], lambda seen, t: m)
 
 
 def test_course_schedule_carries_its_extra_factor():
@@ -136,12 +124,8 @@ def diffusers_run(scheduler, steps, monkeypatch, module):
     return start, zs, x.numpy()
 
 
-def our_run(table, x, zs):
-    drawn = iter(zs)
-    for k in range(len(table)):
-        z = next(drawn) if table["noise"][k] else 0.0
-        x = apply_row(table, k, x, model(x, table["t"][k] / 1000), z)
-    return x
+def answer(x, t):
+    return model(x, t / 1000)
 
 
 @pytest.mark.parametrize("clip", [None, (-1.0, 1.0)])
@@ -164,7 +148,7 @@ def test_ddpm_equals_diffusers(steps, spacing, variance, clip, monkeypatch):
     start, zs, theirs = diffusers_run(scheduler, steps, monkeypatch, scheduling_ddpm)
     table = ddpm(STANDARD, steps, variance=variance, clip=clip, spacing=spacing)
     np.testing.assert_array_equal(table["t"], scheduler.timesteps)
-    assert relative(our_run(table, start, zs), theirs) < 1e-6
+    assert relative(run(table, start, zs, answer), theirs) < 1e-6
 
 
 @pytest.mark.parametrize("clip", [None, (-1.0, 1.0)])
@@ -194,10 +178,7 @@ def test_ddim_equals_diffusers(steps, spacing, eta, clip, monkeypatch):
         x = scheduler.step(out, t, x, eta=eta, variance_noise=noise).prev_sample
     table = ddim(STANDARD, steps, eta=eta, clip=clip, spacing=spacing)
     np.testing.assert_array_equal(table["t"], scheduler.timesteps)
-    ours = start
-    for k in range(len(table)):
-        ours = apply_row(table, k, ours, model(ours, table["t"][k] / 1000), zs[k])
-    assert relative(ours, x.numpy()) < 1e-6
+    assert relative(run(table, start, zs, answer), x.numpy()) < 1e-6
 
 
 def test_steps_that_do_not_divide_T_end_at_the_clean_image():

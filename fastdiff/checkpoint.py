@@ -25,7 +25,7 @@ ZOO = Path(__file__).parent / "zoo"
 
 def packaged() -> list[str]:
     """Names of the trained models that came with the package."""
-    return sorted(p.stem for p in ZOO.glob("*.safetensors"))
+    return sorted(p.stem for p in ZOO.glob("*.safetensors") if not p.stem.endswith("-features"))
 
 
 def load(model: str | os.PathLike[str]) -> DiffusionModel:

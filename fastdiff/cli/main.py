@@ -8,10 +8,11 @@ import sys
 from collections.abc import Sequence
 
 from fastdiff._version import __version__
+from fastdiff.cli import eval as evaluation
 from fastdiff.cli import info, sample, train
 from fastdiff.errors import FastdiffError
 
-COMMANDS = {"sample": sample, "train": train, "info": info}
+COMMANDS = {"sample": sample, "train": train, "eval": evaluation, "info": info}
 
 
 def parser() -> argparse.ArgumentParser:

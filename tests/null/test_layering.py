@@ -23,7 +23,10 @@ PYTHON = {
     "zoo": set(),
     "kernels": {"errors", "noise"},
     "checkpoint": {"errors", "files", "models", "schedules"},
-    "metrics": {"data", "errors", "models", "noise", "samplers"},
+    "metrics": {
+        "checkpoint", "data", "engine", "errors", "files", "models", "noise", "samplers",
+        "schedules",
+    },
     "backends": {"_version", "errors", "models", "noise", "noise_torch", "samplers"},
     "engine": {
         "backends", "checkpoint", "contexts", "errors", "models", "noise", "samplers", "schedules",
@@ -33,8 +36,8 @@ PYTHON = {
     },
     "export": {"checkpoint", "engine", "errors", "models", "samplers", "schedules"},
     "cli": {
-        "_native", "_version", "backends", "checkpoint", "data", "engine", "errors", "models",
-        "samplers", "schedules", "train",
+        "_native", "_version", "backends", "checkpoint", "data", "engine", "errors", "metrics",
+        "models", "samplers", "schedules", "train",
     },
     "__main__": {"cli"},
 }  # fmt: skip

@@ -45,7 +45,8 @@ def measure(
 ) -> Frontier:
     """Draws what ``path`` does not hold yet, cheapest first, and returns all that it holds.
 
-    Every sampler is a request to the one engine, so that the model is prepared once. Skipped, with
+    Every sampler is a request to the one engine, so that the model is prepared once, and samplers
+    whose tables are equal (Euler and DDIM) are drawn once and stand under each name. Skipped, with
     the reason, are samplers that refuse the step count, tables that end in noise, and pictures
     that are not finite. Raises FastdiffError where the file's settings are others.
     """
@@ -69,16 +70,19 @@ def measure(
     tables, skipped = buildable(samplers, steps, engine.model.schedule)
     calls = 1 if guidance == 1 else 2
     todo: list[tuple[Point, SamplerTable]] = []
+    twins = _twins(tables)
     for name, table in tables:
         point = Point(name, len(table), calls * len(table), table.uses_noise, table_hash(table))
         held = known.get((name, len(table)))
         if held is not None and held.table == point.table:
             point = held
         known[name, len(table)] = point
-        if len(point.distances) < draws:
+        if len(point.distances) < draws and (name, len(table)) not in twins:
             todo.append((point, table))
 
     def frontier() -> Frontier:
+        for twin, other in twins.items():
+            known[twin] = replace(known[twin], distances=known[other].distances)
         points = tuple(p for p in known.values() if p.distances)
         return Frontier(settings, floor, points, tuple(skipped))
 
@@ -126,6 +130,21 @@ def buildable(
             else:
                 tables.append((name, table))
     return tables, skipped
+
+
+def _twins(tables: Sequence[tuple[str, SamplerTable]]) -> dict[tuple[str, int], tuple[str, int]]:
+    """The later of two points whose tables are equal up to rounding -> the earlier."""
+    found: dict[tuple[str, int], tuple[str, int]] = {}
+    for k, (name, table) in enumerate(tables):
+        for other, before in tables[:k]:
+            if (
+                before.rows.shape == table.rows.shape
+                and before.init_scale == table.init_scale
+                and np.allclose(before.rows, table.rows, rtol=1e-9, atol=1e-9)
+            ):
+                found[name, len(table)] = (other, len(before))
+                break
+    return found
 
 
 def table_hash(table: SamplerTable) -> str:

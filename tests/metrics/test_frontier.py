@@ -71,6 +71,13 @@ def test_every_point_is_that_samplers_quality(measured, tiny_model, tiny_feature
     assert found.floor == floor(tiny_features, 4).distances
 
 
+def test_equal_tables_are_drawn_once_and_stand_under_both_names(measured, drawn):
+    found = measured(samplers=("ddim", "euler", "euler_ancestral"), steps=(3,))
+    values = {p.sampler: p.distances for p in found.points}
+    assert values["euler"] == values["ddim"] != values["euler_ancestral"]
+    assert {name for name, _ in drawn} == {"ddim:3", "euler_ancestral:3"}
+
+
 def test_a_measurement_is_taken_up_where_it_was_left(measured, drawn, monkeypatch, tmp_path):
     whole = measured()
     assert len(drawn) == 8

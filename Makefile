@@ -64,8 +64,8 @@ train-sprites16: $(VENV)/.base
 	$(BIN)/fastdiff train --data data/sprites16.npz --out runs/sprites16 --resume --seed 16 --flip \
 	  --steps 18000 --precision bfloat16 --save-every 500 --sample-every 1000
 
-# The pictures of README.md, from the packaged model.
-pictures: $(VENV)/.base
+# The pictures of README.md and docs/, from the packaged model (and held-out sprites).
+pictures: $(VENV)/.dev
 	$(BIN)/fastdiff sample --context each --n 64 --guidance 2 --out docs/images/sprites16-ddim25.png
 	$(BIN)/fastdiff sample --context each --n 20 --guidance 2 --out out/animated.png \
 	  --gif docs/images/sprites16.gif
@@ -73,6 +73,8 @@ pictures: $(VENV)/.base
 	$(BIN)/fastdiff sample $(COMPARED) --sampler ddpm --steps 500 --out docs/images/compare-ddpm500.png
 	$(BIN)/fastdiff sample $(COMPARED) --sampler ddpm --steps 500 --set noise=false \
 	  --out docs/images/compare-nonoise.png
+	$(BIN)/python recipes/convergence_picture.py
+	$(BIN)/python recipes/editing_pictures.py --source ../shared/data/sprites --out docs/images
 
 machine:
 	@tools/check_machine.sh $(PYTHON)

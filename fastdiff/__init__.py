@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from fastdiff.engine import Engine, Samples, Step, compile
     from fastdiff.errors import FastdiffError
     from fastdiff.models.model import DiffusionModel
+    from fastdiff.requests.editing import slerp
     from fastdiff.samplers import SamplerTable
-    from fastdiff.schedules import Schedule
+    from fastdiff.schedules import EDMSchedule, Schedule
 
 _HOME = {
     "DiffusionModel": "fastdiff.models.model",
+    "EDMSchedule": "fastdiff.schedules",
     "Engine": "fastdiff.engine",
     "FastdiffError": "fastdiff.errors",
     "SamplerTable": "fastdiff.samplers",
@@ -35,10 +37,12 @@ _HOME = {
     "load": "fastdiff.checkpoint",
     "packaged": "fastdiff.checkpoint",
     "save": "fastdiff.checkpoint",
+    "slerp": "fastdiff.requests.editing",
 }
 
 __all__ = [
     "DiffusionModel",
+    "EDMSchedule",
     "Engine",
     "FastdiffError",
     "SamplerTable",
@@ -50,6 +54,7 @@ __all__ = [
     "load",
     "packaged",
     "save",
+    "slerp",
 ]
 
 

@@ -65,7 +65,7 @@ def save(
         "format": FORMAT,
         "architecture": architecture,
         "config": config,
-        "schedule": model.schedule.to_dict(),
+        "schedule": model.levels.to_dict(),
         "labels": list(model.labels),
         "name": model.name,
         "facts": facts or {},

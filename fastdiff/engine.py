@@ -1,72 +1,35 @@
 """The engine: a model, a sampler's table and a backend, ready to draw.
 
-``fastdiff.compile`` makes one, ``Engine.sample`` checks a request, cuts it into chunks, hands
-them to the backend and gathers the images.
+``fastdiff.compile`` makes one. ``Engine.sample`` checks a request, cuts it into chunks, hands them
+to the backend and gathers the images; ``interpolate`` and ``between_seeds`` are samples from
+starts of their own, ``encode`` is the way back.
 """
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
-from fastdiff import contexts
 from fastdiff.backends.base import Backend, Float32Array, Request
 from fastdiff.backends.registry import choose
 from fastdiff.errors import FastdiffError
-from fastdiff.noise import SeedsLike, as_seeds
-from fastdiff.samplers import SamplerTable, build_table
-from fastdiff.schedules import Schedule
+from fastdiff.noise import STREAM_INIT, SeedsLike, as_seeds, normal
+from fastdiff.requests import contexts, editing, tables
+from fastdiff.requests.chunks import OnStep, Samples, Step, run_chunks
+from fastdiff.requests.counts import check_work, checked_n, count
+from fastdiff.requests.tables import SamplerLike
+from fastdiff.samplers import SamplerTable
+from fastdiff.schedules import EDMSchedule, Schedule
 
 if TYPE_CHECKING:
     from fastdiff.models.model import DiffusionModel
 
-MAX_SAMPLES = 10_000_000
-
-
-@dataclass(frozen=True)
-class Step:
-    """What ``on_step`` sees after a row of the table.
-
-    ``x``: the intermediate of samples first .. first + len(x) - 1 of the request, float32
-    [b, C, H, W], not clipped. ``row``: rows done, of ``rows``.
-    """
-
-    row: int
-    rows: int
-    first: int
-    x: Float32Array
-    seeds: npt.NDArray[np.uint64]
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Drawn images and what made them.
-
-    ``images``: float32 [n, C, H, W] in [-1, 1]. ``seeds``: uint64 [n]. ``rows``: table rows run
-    for each image, int64 [n]: fewer than the table has for the chunk in which the request was
-    cancelled; images of chunks never started are not here, so n may be less than was asked.
-    """
-
-    images: Float32Array
-    seeds: npt.NDArray[np.uint64]
-    rows: npt.NDArray[np.int64]
-    complete: bool
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def first(self, n: int) -> Samples:
-        """The first n of them, without copying."""
-        return Samples(self.images[:n], self.seeds[:n], self.rows[:n], self.complete)
-
-
-OnStep = Callable[[Step], object]
+__all__ = ["Engine", "OnStep", "Samples", "Step", "compile"]
 
 
 class Engine:
@@ -77,14 +40,23 @@ class Engine:
         model: DiffusionModel,
         backend: Backend,
         options: dict[str, Any],
-        sampler: str | SamplerTable,
+        sampler: SamplerLike,
         steps: int | None,
         sampler_options: dict[str, Any],
     ) -> None:
+        if "strength" in sampler_options:
+            raise FastdiffError(
+                "strength: expected with the image that it is for, in sample(image=...), not here"
+            )
         self.model = model
         self.backend = backend.name
-        self.table = build_table(sampler, model.schedule, steps, **sampler_options)
-        self._sampler, self._sampler_options = sampler, sampler_options
+        self.dtype: str = options.get("dtype", "float32")
+        # A scheduler is its owner's, who may change it; a name and a table cannot change.
+        self._sampler = copy.deepcopy(sampler) if tables.is_scheduler(sampler) else sampler
+        self._sampler_options = sampler_options
+        self.table = tables.table_of(self._sampler, model.schedule, steps, sampler_options)
+        # A name whose steps were left to it keeps them when a request changes its options.
+        self._steps = len(self.table) if isinstance(sampler, str) else steps
         self._runner = backend.prepare(model, **options)
 
     def __repr__(self) -> str:
@@ -100,10 +72,15 @@ class Engine:
         *,
         context: contexts.ContextLike = None,
         guidance: float | Sequence[float] | Float32Array | None = None,
-        x_T: npt.NDArray[Any] | None = None,
+        guidance_rescale: float | Sequence[float] | Float32Array = 0.0,
+        guidance_until: float = 1.0,
+        x_T: npt.NDArray[Any] | Callable[[SamplerTable], npt.NDArray[Any]] | None = None,
+        image: npt.NDArray[Any] | None = None,
+        strength: float | None = None,
+        mask: npt.NDArray[Any] | None = None,
         on_step: OnStep | None = None,
         every: int = 1,
-        sampler: str | SamplerTable | None = None,
+        sampler: SamplerLike | None = None,
         steps: int | None = None,
         batch_size: int = 64,
         progress: bool = False,
@@ -111,12 +88,26 @@ class Engine:
     ) -> Samples:
         """Draws ``n`` images, float32 [n, C, H, W] in [-1, 1], with the seeds used.
 
-        ``n``: as many as there are seeds, contexts or x_T unless given, else 1. ``seed``: an int
-        s means seeds s .. s + n - 1; a sequence gives each image's own. The image of a seed does
-        not depend on the others in the request. ``context``: a class name, n of them, or numbers
-        [width] or [n, width]; None is unconditional. ``guidance``: scale of classifier-free
-        guidance, one or [n] (Ho & Salimans 2022); 1, the default, is none. ``x_T``: start from
-        this instead of the seeds' noise, [n, C, H, W].
+        ``n``: as many as there are seeds, contexts, x_T, images or masks unless given, else 1.
+        ``seed``: an int s means seeds s .. s + n - 1; a sequence gives each image's own. The image
+        of a seed does not depend on the others in the request. ``context``: a class name, n of
+        them, or numbers [width] or [n, width]; None is unconditional.
+
+        ``guidance``: scale of classifier-free guidance, one or [n] (Ho & Salimans 2022); 1, the
+        default, is none. ``guidance_rescale``: phi, one or [n]: the guided output is scaled
+        towards the deviation of the conditional one (Lin et al. 2024, section 3.4), against the
+        glare of large scales. ``guidance_until``: the share of the rows that are guided; the rest
+        takes half the work.
+
+        ``x_T``: start from this instead of the seeds' noise, [n, C, H, W], or from what a function
+        makes of the table. ``image``: start from this with the noise of the first of the last
+        ``strength`` of the rows, which alone are walked (SDEdit, Meng et al. 2022): float [C, H, W]
+        or [n, C, H, W] in [-1, 1], or uint8 pixels [H, W, C] or [n, H, W, C]. ``mask``: where it is
+        drawn anew (1) and kept (0), [H, W], [n, H, W] or [n, 1, H, W], bool or in [0, 1]: every
+        row sees the kept part with the row's own noise (Lugmayr et al. 2022, equation 8), and the
+        answer has it exactly. ``strength``: 0.6 unless given; 1 with a mask, where what is drawn
+        anew then starts from plain noise and does not see what was there; 1 with x_T.
+
         ``on_step``: called with a :class:`Step` after every ``every``-th row and the last;
         returning False cancels, and what was drawn so far is returned. Ctrl-C does the same,
         once at least one chunk is whole. ``steps`` and sampler options change the engine's for
@@ -125,113 +116,149 @@ class Engine:
 
         Raises FastdiffError where an argument is wrong, before anything is drawn.
         """
-        n = _count(n, seed, context, x_T)
+        given = {"x_T": None if callable(x_T) else x_T, "image": image, "mask": mask}
+        arrays = {k: editing.as_array(k, v) for k, v in given.items() if v is not None}
+        n, shape = count(n, seed, context, arrays), self.model.sample_shape
         seeds = as_seeds(seed, n)
-        table = self._table_for(sampler, steps, sampler_options)
-        for what, value in (("batch_size", batch_size), ("every", every)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise FastdiffError(f"{what}: expected an integer of at least 1, got {value!r}")
-        if on_step is not None and not callable(on_step):
-            raise FastdiffError(f"on_step: expected a function, got {on_step!r}")
-        ctx = contexts.resolve(context, n, self.model.context_width, self.model.labels)
-        scale = contexts.resolve_guidance(guidance, n, ctx, context is not None)
-        whole = Request(table, seeds, ctx, scale, self._start(x_T, n))
-        bar = tqdm(
-            total=n * len(table),
-            unit="row",
-            disable=not progress,
-            desc=self.model.name,
-            leave=False,
+        strength = editing.resolve_strength(
+            strength, x_T is not None, image is not None, mask is not None
         )
-        with bar:
-            return self._run(whole, batch_size, on_step, every, bar)
+        table = self._table_for(sampler, steps, strength, sampler_options)
+        tables.check_leads_to_image(table)
+        if image is not None:
+            tables.check_levels(table, None if mask is not None else 1)
+        if callable(x_T):
+            arrays["x_T"] = editing.as_array("x_T", x_T(table))
+        check_work(batch_size, every, on_step)
+        ctx = contexts.resolve(context, n, self.model.context_width, self.model.labels)
+        start, picture, hole = (arrays.get(what) for what in ("x_T", "image", "mask"))
+        whole = Request(
+            table,
+            seeds,
+            ctx,
+            guidance=contexts.resolve_guidance(guidance, n, ctx, context is not None),
+            guidance_rescale=contexts.resolve_rescale(guidance_rescale, n),
+            guided_rows=contexts.resolve_until(guidance_until, len(table)),
+            x_T=None if start is None else editing.as_start(start, n, shape),
+            image=None if picture is None else editing.as_images("image", picture, n, shape),
+            # Under a mask and at full strength the rest is drawn from noise alone, like any image.
+            from_image=image is not None and (mask is None or strength < 1),
+            mask=None if hole is None else editing.as_mask(hole, n, shape),
+        )
+        bar = self.model.name if progress else None
+        return run_chunks(self._runner, whole, shape, batch_size, on_step, every, bar)
 
-    def _run(
+    def interpolate(
         self,
-        whole: Request,
-        batch_size: int,
-        on_step: OnStep | None,
-        every: int,
-        bar: tqdm[NoReturn],
+        a: npt.NDArray[Any],
+        b: npt.NDArray[Any],
+        n: int = 9,
+        *,
+        strength: float = 0.5,
+        seed: SeedsLike = 0,
+        mix: str = "spherical",
+        **request: Any,
     ) -> Samples:
-        """All chunks of a request, or those before it was cancelled or interrupted."""
-        n, total = len(whole.seeds), len(whole.table)
-        images = np.empty((n, *self.model.sample_shape), dtype=np.float32)
-        rows = np.zeros(n, dtype=np.int64)
-        done = 0
+        """Draws ``n`` images on the way from image ``a`` to image ``b`` (Ho et al. 2020, figure 8).
+
+        ``a``, ``b``: float [C, H, W] in [-1, 1] or uint8 [H, W, C]. Both are given noise to the
+        level of the last ``strength`` of the rows, mixed with weights evenly from 0 to 1 (0 alone
+        for n = 1), and drawn again from there. ``mix``: ``"linear"`` mixes the noisy images, as the
+        paper does; half-way that leaves 0.7 of the noise that the model is told of, hence
+        ``"spherical"``: the images linearly and the noises along the arc (``editing.slerp``).
+        ``seed``: s stands for s and s + 1, the seeds of the noises of a and b, or both in a
+        sequence; the steps' noise is the first's in all n. ``request``: as in ``sample``.
+        """
+        n, seeds = checked_n(n), as_seeds(seed, 2)
+        pair = editing.as_pair(a, b, self.model.sample_shape)
+
+        def start(table: SamplerTable) -> Float32Array:
+            tables.check_levels(table, 1)
+            level = float(table["alpha"][0]), float(table["sigma"][0])
+            return editing.mixed(pair, self._noises(seeds), *level, _weights(n), mix)
+
+        return self.sample(n, seeds[:1].repeat(n), x_T=start, strength=strength, **request)
+
+    def between_seeds(self, seed_a: int, seed_b: int, n: int = 9, **request: Any) -> Samples:
+        """Draws ``n`` images on the way from the image of one seed to that of another.
+
+        The initial noises are mixed along the arc between them (``editing.slerp``) with weights
+        evenly from 0 to 1 (0 alone for n = 1); the steps' noise is that of ``seed_a`` in all n, so
+        that the last image is the plain one of ``seed_b`` where the sampler adds none.
+        ``request``: as in ``sample``.
+        """
+        n, seeds = checked_n(n), as_seeds([seed_a, seed_b])
+
+        def start(table: SamplerTable) -> Float32Array:
+            a, b = self._noises(seeds)
+            mixed = table.init_scale * editing.slerp(a, b, _weights(n))
+            return mixed.astype(np.float32)
+
+        return self.sample(n, seeds[:1].repeat(n), x_T=start, **request)
+
+    def encode(
+        self,
+        images: npt.NDArray[Any],
+        *,
+        steps: int | None = None,
+        context: contexts.ContextLike = None,
+        batch_size: int = 64,
+        **sampler_options: Any,
+    ) -> Float32Array:
+        """The latents from which DDIM draws these images, float32 [n, C, H, W], not clipped.
+
+        ``images``: float [n, C, H, W] in [-1, 1] or uint8 [n, H, W, C], or one of them. Runs the
+        ``ddim_inverse`` table, ``steps`` rows, as many as the engine's unless given; drawing back
+        is ``sample(x_T=latents, sampler="ddim", steps=steps)`` with the same context, near to the
+        image up to what DDIM's steps leave out (``samplers/ddim.py``). Sampler options are that
+        table's: ``spacing``, ``clip``, and ``strength`` to stop earlier.
+
+        Raises FastdiffError where an argument is wrong, before anything is computed.
+        """
+        array = editing.as_array("images", images)
+        n = len(array) if array.ndim == 4 else 1
+        steps = len(self.table) if steps is None else steps
+        table = tables.table_of("ddim_inverse", self.model.schedule, steps, sampler_options)
+        check_work(batch_size)
+        ctx = contexts.resolve(context, n, self.model.context_width, self.model.labels)
+        start = editing.as_images("images", array, n, self.model.sample_shape)
+        whole = Request(table, as_seeds(0, n), ctx, x_T=start)
+        latents = np.empty(start.shape, dtype=np.float32)
         for first in range(0, n, batch_size):
-            chunk = whole.part(first, min(first + batch_size, n))
+            last = min(first + batch_size, n)
+            latents[first:last] = self._runner.run(whole.part(first, last)).x
+        return latents
 
-            def after_row(
-                row: int,
-                fetch: Callable[[], Float32Array],
-                first: int = first,
-                chunk: Request = chunk,
-            ) -> bool:
-                bar.update(len(chunk.seeds))
-                if on_step is None or (row % every and row != total):
-                    return True
-                return on_step(Step(row, total, first, fetch(), chunk.seeds)) is not False
-
-            try:
-                outcome = self._runner.run(replace(chunk, after_row=after_row))
-            except KeyboardInterrupt:
-                if not done:
-                    raise
-                break
-            done = first + len(chunk.seeds)
-            np.clip(outcome.x, -1.0, 1.0, out=images[first:done])
-            rows[first:done] = outcome.rows
-            if outcome.rows < total:
-                break
-        complete = done == n and bool((rows == total).all())
-        return Samples(images[:done], whole.seeds[:done], rows[:done], complete)
+    def _noises(self, seeds: npt.NDArray[np.uint64]) -> Float32Array:
+        """The initial noises of the seeds, [n, C, H, W]: the reference's, every backend's to within
+        ``noise.NORMAL_TOLERANCE``.
+        """
+        shape = self.model.sample_shape
+        return normal(seeds, 0, STREAM_INIT, int(np.prod(shape))).reshape(-1, *shape)
 
     def _table_for(
-        self, sampler: str | SamplerTable | None, steps: int | None, options: dict[str, Any]
+        self,
+        sampler: SamplerLike | None,
+        steps: int | None,
+        strength: float,
+        options: dict[str, Any],
     ) -> SamplerTable:
         """The engine's table, or the one that a request asks for instead."""
-        if sampler is not None:
-            return build_table(sampler, self.model.schedule, steps, **options)
-        if steps is None and not options:
-            return self.table
-        steps = len(self.table) if steps is None else steps
-        options = {**self._sampler_options, **options}
-        return build_table(self._sampler, self.model.schedule, steps, **options)
-
-    def _start(self, x_T: npt.NDArray[Any] | None, n: int) -> Float32Array | None:
-        if x_T is None:
-            return None
-        try:
-            start = np.asarray(x_T, dtype=np.float32)
-        except (TypeError, ValueError) as error:
-            raise FastdiffError(f"x_T: expected an array of numbers ({error})") from error
-        if start.shape != (n, *self.model.sample_shape) or not np.isfinite(start).all():
-            raise FastdiffError(
-                f"x_T: expected finite values {[n, *self.model.sample_shape]}, "
-                f"got {list(start.shape)}"
-            )
-        return start
+        if sampler is None:
+            if steps is None and not options and strength == 1:
+                return self.table
+            sampler, options = self._sampler, {**self._sampler_options, **options}
+            steps = self._steps if steps is None else steps
+        return tables.table_of(sampler, self.model.schedule, steps, options, strength)
 
 
-def _count(n: int | None, seed: SeedsLike, context: Any, x_T: Any) -> int:
-    """How many images: n where given, else as many as seeds, contexts or x_T were."""
-    if n is None and not isinstance(seed, (int, np.integer)):
-        n = len(as_seeds(seed))
-    if n is None and x_T is not None and np.ndim(x_T) == 4:
-        n = len(x_T)
-    if n is None and not isinstance(context, str) and isinstance(context, Sequence):
-        n = len(context) if any(isinstance(v, (str, Sequence)) for v in context) else None
-    if n is None:
-        n = len(context) if isinstance(context, np.ndarray) and context.ndim == 2 else 1
-    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or not 0 <= n <= MAX_SAMPLES:
-        raise FastdiffError(f"n: expected an integer from 0 to {MAX_SAMPLES}, got {n!r}")
-    return int(n)
+def _weights(n: int) -> npt.NDArray[np.float64]:
+    return np.linspace(0.0, 1.0, n)
 
 
 def compile(
     model: DiffusionModel | str | os.PathLike[str],
-    sampler: str | SamplerTable = "ddim",
+    sampler: SamplerLike = "ddim",
     steps: int | None = None,
     *,
     backend: str = "auto",
@@ -241,17 +268,17 @@ def compile(
 ) -> Engine:
     """An engine for a model (or the name or path of one), a sampler and a backend.
 
-    ``sampler``: a name with its options (``eta=0.5``), or a :class:`SamplerTable`. ``steps``:
-    model evaluations, the sampler's own default unless given. ``backend``: ``"auto"`` takes the
-    fastest one available; ``engine.backend`` says which. ``device``, ``dtype``: passed to the
-    backend where given.
+    ``sampler``: a name with its options (``eta=0.5``), a :class:`SamplerTable`, or a scheduler
+    object of diffusers, with ``steps``. ``steps``: model evaluations, the sampler's own default
+    unless given. ``backend``: ``"auto"`` takes the fastest one available; ``engine.backend`` says
+    which. ``device``, ``dtype``: passed to the backend where given.
     """
     chosen = choose(backend)
     if isinstance(model, (str, os.PathLike)):
         from fastdiff.checkpoint import load
 
         model = load(model)
-    elif not isinstance(getattr(model, "schedule", None), Schedule):
+    elif not isinstance(getattr(model, "schedule", None), (Schedule, EDMSchedule)):
         raise FastdiffError(
             "model: expected a fastdiff.DiffusionModel, a packaged name or a checkpoint's path, "
             f"got {type(model).__name__} (wrap a network: DiffusionModel(module, schedule, shape))"

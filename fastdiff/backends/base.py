@@ -7,7 +7,7 @@ names without importing any of them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from fastdiff.models.model import DiffusionModel
 
 Float32Array = npt.NDArray[np.float32]
+Fetch = Callable[[], Float32Array]
+
+# What of a request belongs to single samples, and is cut with them.
+PER_SAMPLE = ("seeds", "context", "guidance", "guidance_rescale", "x_T", "image", "mask")
 
 
 @dataclass(frozen=True)
@@ -26,33 +30,40 @@ class Request:
     """One chunk of samples, checked and complete: a backend need not look for mistakes.
 
     ``seeds``: uint64 [n]. ``context``: float32 [n, width], None where the model takes none.
+
     ``guidance``: float32 [n], None where one model call a row is enough (scale 1 throughout).
+    ``guidance_rescale``: float32 [n] in [0, 1], the phi of Lin et al. 2024, equation 16; None for
+    0 throughout. ``guided_rows``: from this row on only the conditional output is used; None
+    guides them all.
+
     ``x_T``: float32 [n, C, H, W] to start from, None for ``init_scale`` times the seeds' noise.
-    ``after_row``: called after every row with the rows done and a function that fetches x as
-    float32 [n, C, H, W]; it returns False to stop here.
+    ``image``: float32 [n, C, H, W] to edit, with eps = normal(seed, step 0, stream 0):
+    under ``from_image`` x starts at alpha[0] * image + sigma[0] * eps.
+    ``mask``: float32 [n, 1, H, W] in [0, 1], 1 where the image is drawn anew: at the start of
+    every row x_k = mask * x_k + (1 - mask) * (alpha[k] * image + sigma[k] * eps), and after the
+    last one x = mask * x + (1 - mask) * image. What a row looks back on is the x so mixed.
+
+    ``after_row``: called after every row with the rows done, a function that fetches x (mixed for
+    the next row) and one that fetches the row's prediction of x0, clamped to the row's bounds,
+    both float32 [n, C, H, W] and callable at any later time; it returns False to stop here.
     """
 
     table: SamplerTable
     seeds: npt.NDArray[np.uint64]
     context: Float32Array | None = None
     guidance: Float32Array | None = None
+    guidance_rescale: Float32Array | None = None
+    guided_rows: int | None = None
     x_T: Float32Array | None = None
-    after_row: Callable[[int, Callable[[], Float32Array]], bool] | None = None
+    image: Float32Array | None = None
+    from_image: bool = False
+    mask: Float32Array | None = None
+    after_row: Callable[[int, Fetch, Fetch], bool] | None = None
 
     def part(self, first: int, last: int) -> Request:
         """The request for samples first .. last - 1 alone."""
-
-        def cut(array: Float32Array | None) -> Float32Array | None:
-            return None if array is None else array[first:last]
-
-        return Request(
-            self.table,
-            self.seeds[first:last],
-            cut(self.context),
-            cut(self.guidance),
-            cut(self.x_T),
-            self.after_row,
-        )
+        arrays = {name: getattr(self, name) for name in PER_SAMPLE}
+        return replace(self, **{k: a[first:last] for k, a in arrays.items() if a is not None})
 
 
 @dataclass(frozen=True)

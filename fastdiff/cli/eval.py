@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("how")
     how.add_argument("--backend", default="auto", help="auto, or a name that fastdiff info lists")
     how.add_argument("--device", help="device of a torch backend: cpu, cuda")
-    how.add_argument("--dtype", help="float32, float64")
+    how.add_argument("--dtype", help="float32, float64, bfloat16")
     how.add_argument("--batch-size", type=int, default=64, help="images computed together")
     how.add_argument("--quiet", action="store_true", help="no progress bar")
 

@@ -116,7 +116,7 @@ def _table(spec: str, model: str | None) -> str:
     from fastdiff import schedules
     from fastdiff.samplers import build_table
 
-    schedule = schedules.course()
+    schedule: schedules.AnySchedule = schedules.course()
     if model is not None:
         from fastdiff.checkpoint import load
 

@@ -11,7 +11,7 @@ from fastdiff.errors import FastdiffError
 
 DEFAULT_N = 64
 MAX_RANGE = 1_000_000
-OWN_FLAGS = frozenset(("model", "sampler", "steps", "backend", "device", "dtype"))
+OWN_FLAGS = frozenset(("model", "sampler", "steps", "backend", "device", "dtype", "strength"))
 
 
 def parse_seeds(text: str | None) -> list[int] | None:
@@ -33,18 +33,18 @@ def parse_seeds(text: str | None) -> list[int] | None:
 
 
 def parse_context(
-    text: str | None, labels: Sequence[str], n: int | None
+    text: str | None, labels: Sequence[str], n: int | None, default: int = DEFAULT_N
 ) -> tuple[Any, list[str] | None, int]:
     """(context for ``engine.sample``, class name of each image or None, n).
 
     ``labels`` without counts share n as evenly as it goes, in the order named; counts give each
-    class its own number and n their sum. None, nothing typed, is ``"each"`` where the model has
-    named classes; ``"none"`` is unconditional.
+    class its own number and n their sum; ``default`` is n where nothing says it. None, nothing
+    typed, is ``"each"`` where the model has named classes; ``"none"`` is unconditional.
     """
     if text is None and labels:
         text = "each"
     if text is None or text in ("", "none"):
-        return None, None, DEFAULT_N if n is None else n
+        return None, None, default if n is None else n
     entries = [part.strip() for part in text.split(",")]
     # Names before numbers, since digits' classes are called "0" to "9"; but nobody names a class
     # twice, so 0,0,1 is a vector there too.
@@ -52,7 +52,7 @@ def parse_context(
     named = set(heads) <= set(labels) and len(set(heads)) == len(heads)
     numbers = None if named else _numbers(entries)
     if numbers is not None:
-        return np.array(numbers, dtype=np.float32), None, DEFAULT_N if n is None else n
+        return np.array(numbers, dtype=np.float32), None, default if n is None else n
     if entries == ["each"]:
         entries = list(labels)
         if not entries:
@@ -60,7 +60,7 @@ def parse_context(
     split = [entry.rpartition(":") if ":" in entry else (entry, "", "") for entry in entries]
     counts = [count for _, colon, count in split if colon]
     if not counts:
-        total = DEFAULT_N if n is None else n
+        total = default if n is None else n
         share = [total // len(entries) + (k < total % len(entries)) for k in range(len(entries))]
     elif len(counts) == len(entries) and all(c.isdecimal() for c in counts):
         share = [int(c) for c in counts]

@@ -1,6 +1,7 @@
 """fastdiff sample: draws images and writes a grid, single PNGs, an .npz or a GIF.
 
-The seed of each image is stored in the PNG's text, with all that is needed to draw it again.
+The seed of each image is stored in the PNG's text, with all that is needed to draw it again; of
+pictures that it started from, their names.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fastdiff.cli import editing
 from fastdiff.errors import FastdiffError
 from fastdiff.samplers import SAMPLERS
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 GIF_FRAMES = 40
 GIF_IMAGES = 256  # a larger grid is no longer an animation that anyone can play
 GRID_IMAGES = 1024  # nor a larger sheet a picture that anyone can open
+EDITED_COLUMNS = 16
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="an option of the sampler: eta=0.5, noise=false, clip=-1:1",
     )
-    what.add_argument("--n", type=int, help="number of images (default: 64, or as many as --seeds)")
+    what.add_argument(
+        "--n", type=int, help="number of images (default: 64, or as many as --seeds; see below)"
+    )
     what.add_argument("--seed", type=int, default=0, help="first seed; image k has seed + k")
     what.add_argument("--seeds", help="the seeds themselves: 3,1,4 or ranges 0-7")
     what.add_argument(
@@ -47,10 +52,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "classes, 'none', or the vector itself (0,0.5,0.5); each class in turn unless given",
     )
     what.add_argument("--guidance", type=float, help="classifier-free guidance scale")
+    what.add_argument(
+        "--guidance-rescale", type=float, default=0.0, help="0 to 1, against glare (Lin et al.)"
+    )
+    what.add_argument(
+        "--guidance-until", type=float, default=1.0, help="share of the steps that are guided"
+    )
+    editing.add_arguments(parser)
     how = parser.add_argument_group("how")
     how.add_argument("--backend", default="auto", help="auto, or a name that fastdiff info lists")
     how.add_argument("--device", help="device of a torch backend: cpu, cuda")
-    how.add_argument("--dtype", help="float32, float64")
+    how.add_argument("--dtype", help="float32, float64, bfloat16")
     how.add_argument("--batch-size", type=int, default=64, help="images computed together")
     how.add_argument("--quiet", action="store_true", help="no progress bar")
     out = parser.add_argument_group("what to write")
@@ -58,6 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     out.add_argument("--images", type=Path, metavar="DIR", help="single PNGs, seed in the name")
     out.add_argument("--npz", type=Path, help="images float32 [n, C, H, W] and seeds")
     out.add_argument("--gif", type=Path, help="the denoising, animated")
+    out.add_argument(
+        "--gif-of", choices=("x", "x0"), default="x", help="x: as it is; x0: what it is taken for"
+    )
     out.add_argument("--scale", type=int, default=4, help="screen pixels per pixel, 1 to 64")
     out.add_argument("--columns", type=int, help="images in a row of the grid")
 
@@ -72,6 +87,8 @@ def run(args: argparse.Namespace) -> int:
         raise FastdiffError(f"--scale: expected 1 to 64, got {args.scale}")
     if args.columns is not None and not 1 <= args.columns <= 1024:
         raise FastdiffError(f"--columns: expected 1 to 1024, got {args.columns}")
+    if args.gif_of != "x" and args.gif is None:
+        raise FastdiffError("--gif-of: expected a --gif to write, got none")
     engine = compile_engine(
         args.model,
         args.sampler,
@@ -82,8 +99,12 @@ def run(args: argparse.Namespace) -> int:
         **parse_options(args.set),
     )
     seeds = parse_seeds(args.seeds)
-    wanted = args.n if args.n is not None else (len(seeds) if seeds is not None else None)
-    context, names, n = parse_context(args.context, engine.model.labels, wanted)
+    drawing = editing.drawing(args, engine, seeds)
+    # Edits begin from a picture that says itself what it is, or lead from one image to another.
+    typed = "none" if args.context is None and drawing.edits else args.context
+    context, names, n = parse_context(typed, engine.model.labels, args.n, drawing.n)
+    if drawing.edits and args.columns is None and names is None:
+        args.columns = min(n, EDITED_COLUMNS)
     if n < 1:
         raise FastdiffError(f"--n: expected at least 1, got {n}")
     # Before the work, not after it: a path that cannot be written would lose the images.
@@ -99,13 +120,16 @@ def run(args: argparse.Namespace) -> int:
     if args.images is not None:
         check_writable(args.images / "seed.png")
 
-    frames = _Frames(n, len(engine.table)) if args.gif is not None else None
+    frames = None
+    if args.gif is not None:
+        frames = _Frames(n, max(1, int(len(engine.table) * drawing.share)), args.gif_of)
     started = time.perf_counter()
-    samples = engine.sample(
+    samples = drawing.run(
         n,
-        seed=args.seed if seeds is None else seeds,
         context=context,
         guidance=args.guidance,
+        guidance_rescale=args.guidance_rescale,
+        guidance_until=args.guidance_until,
         on_step=frames,
         every=frames.every if frames else 1,
         batch_size=args.batch_size,
@@ -116,7 +140,10 @@ def run(args: argparse.Namespace) -> int:
         "model": engine.model.name,
         "sampler": engine.table.name,
         "guidance": 1.0 if args.guidance is None else args.guidance,
-        "context": args.context or ("each" if names else "none"),
+        "guidance_rescale": args.guidance_rescale,
+        "guidance_until": args.guidance_until,
+        **drawing.facts,
+        "context": typed or ("each" if names else "none"),
         "backend": engine.backend,
     }
     written = _write(args, samples, names, facts, frames)
@@ -173,11 +200,11 @@ def _write(
 
 
 class _Frames:
-    """Keeps uint8 intermediates for the animation, as ``on_step``."""
+    """Keeps uint8 intermediates for the animation, as ``on_step``; ``of``: x or x0."""
 
-    def __init__(self, n: int, rows: int) -> None:
+    def __init__(self, n: int, rows: int, of: str) -> None:
         self.every = max(1, rows // GIF_FRAMES)
-        self._n = min(n, GIF_IMAGES)
+        self._n, self._of = min(n, GIF_IMAGES), of
         self._frames: dict[int, npt.NDArray[np.uint8]] = {}
 
     def __call__(self, step: Step) -> None:
@@ -188,7 +215,7 @@ class _Frames:
         keep = self._n - step.first
         if keep <= 0:
             return
-        pixels = to_pixels(step.x[:keep])
+        pixels = to_pixels((step.x0 if self._of == "x0" else step.x)[:keep])
         if step.row not in self._frames:
             blank = np.full((self._n, *pixels.shape[1:]), 255, dtype=np.uint8)
             self._frames[step.row] = blank

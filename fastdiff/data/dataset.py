@@ -60,7 +60,9 @@ def load_images(path: str | Path, size: int | None = None) -> ImageSet:
     else:
         raise FastdiffError(f"data: expected a folder, .npz, .npy or IDX file, got {path}")
     if size is not None and found.x.shape[1:3] != (size, size):
-        resized = np.stack([_fit(Image.fromarray(x.squeeze()), size, x.shape[-1]) for x in found.x])
+        resized = np.stack(
+            [fit(Image.fromarray(x.squeeze()), (size, size), x.shape[-1]) for x in found.x]
+        )
         return ImageSet(resized, found.context, found.labels, found.skipped)
     return found
 
@@ -72,18 +74,22 @@ def one_hot(label: npt.NDArray[Any], width: int) -> npt.NDArray[np.float32]:
     return np.eye(width, dtype=np.float32)[label.astype(np.int64)]
 
 
-def _fit(image: Image.Image, size: int, channels: int) -> UInt8Array:
+def fit(image: Image.Image, size: tuple[int, int], channels: int) -> UInt8Array:
+    """The image on white, at ``size`` (width, height) by an area filter: uint8 [H, W, C].
+
+    ``channels``: 3 for RGB, 1 for grey.
+    """
     if image.mode in ("RGBA", "LA", "P", "PA"):
         image = image.convert("RGBA")
         # Premultiplied, or the colour of invisible pixels would bleed into the outline.
-        image = image.convert("RGBa").resize((size, size), Image.Resampling.BOX).convert("RGBA")
+        image = image.convert("RGBa").resize(size, Image.Resampling.BOX).convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         white.alpha_composite(image)
         image = white
     image = image.convert("RGB" if channels == 3 else "L")
-    if image.size != (size, size):
-        image = image.resize((size, size), Image.Resampling.BOX)
-    return np.asarray(image).reshape(size, size, channels)
+    if image.size != size:
+        image = image.resize(size, Image.Resampling.BOX)
+    return np.asarray(image).reshape(size[1], size[0], channels)
 
 
 def _from_folder(folder: Path, size: int | None) -> ImageSet:
@@ -98,7 +104,7 @@ def _from_folder(folder: Path, size: int | None) -> ImageSet:
             with Image.open(file) as image:
                 image.load()
                 side = size or max(image.size)
-                pixels = _fit(image, side, 3)
+                pixels = fit(image, (side, side), 3)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
             skipped.append(str(file))
             continue

@@ -55,7 +55,13 @@ def measure(
     labels = engine.model.labels
     quality.class_names(features, n, labels)
     settings = Settings(
-        engine.model.name, _weights_hash(engine), features.name, n, seed, float(guidance)
+        engine.model.name,
+        _weights_hash(engine),
+        features.name,
+        n,
+        seed,
+        float(guidance),
+        engine.dtype,
     )
     known: dict[tuple[str, int], Point] = {}
     if path.exists():

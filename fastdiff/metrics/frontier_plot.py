@@ -67,8 +67,8 @@ def draw(frontier: Frontier, path: Path) -> None:
     )  # fmt: skip
     overview.text(
         0.0, 1.015,
-        f"{s.features}, n = {s.n}, guidance {s.guidance:g}, mean ± 95 % interval. In colour: best"
-        " at some cost, and ddim. Open circles: stochastic. Grey: named below.",
+        f"{s.features}, n = {s.n}, guidance {s.guidance:g}, {s.dtype}, mean ± 95 % interval."
+        " In colour: best at some cost, and ddim. Open circles: stochastic. Grey: named below.",
         transform=overview.transAxes, fontsize=9, color=INK,
     )  # fmt: skip
     overview.set_xlabel("model evaluations per image")

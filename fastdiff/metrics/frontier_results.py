@@ -23,6 +23,7 @@ class Settings:
     n: int
     seed: int
     guidance: float
+    dtype: str = "float32"  # of the network
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,8 @@ def markdown(frontier: Frontier) -> str:
     names = sorted({p.sampler for p in frontier.points})
     lines = [
         f"Frechet distance ({settings.features}) of `{settings.model}` to held-out pictures: "
-        f"n = {settings.n}, guidance {settings.guidance:g}, mean and 95 % interval over "
-        f"independent draws. Floor: {floor}.",
+        f"n = {settings.n}, guidance {settings.guidance:g}, network in {settings.dtype}, mean and "
+        f"95 % interval over independent draws. Floor: {floor}.",
         "",
         f"| model evaluations | {' | '.join(map(str, columns))} |",
         f"| --- |{' ---: |' * len(columns)}",

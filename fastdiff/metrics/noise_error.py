@@ -56,9 +56,9 @@ def noise_error(
     seeds = noise.as_seeds(seed, len(x0))
     found = []
     for fraction in fractions:
-        level = min(max(round(fraction * model.schedule.T), 1), model.schedule.T)
-        ab, t = model.schedule.alpha_bar[level], model.schedule.t[level]
-        _, eps_of = x0_and_eps(model.schedule, np.array([level]))
+        level = min(max(round(fraction * model.levels.T), 1), model.levels.T)
+        ab, t = model.levels.alpha_bar[level], model.levels.t[level]
+        _, eps_of = x0_and_eps(model.levels, np.array([level]))
         error = np.zeros(len(x0))
         zero = np.zeros(len(x0))
         for draw in range(draws):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from fastdiff.errors import FastdiffError
-from fastdiff.schedules import Schedule
+from fastdiff.schedules import AnySchedule, Schedule
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class DiffusionModel:
     """
 
     module: nn.Module
-    schedule: Schedule
+    schedule: AnySchedule
     sample_shape: tuple[int, int, int]  # C, H, W
     context_width: int = 0
     labels: tuple[str, ...] = ()
@@ -33,6 +33,18 @@ class DiffusionModel:
                 f"labels: expected {self.context_width} names, one a context column, "
                 f"got {len(self.labels)}"
             )
+
+    @property
+    def levels(self) -> Schedule:
+        """``schedule``, for what works on levels: training, checkpoints, the noise error.
+
+        Raises FastdiffError where it has none.
+        """
+        if not isinstance(self.schedule, Schedule):
+            raise FastdiffError(
+                f"model: expected a schedule with levels, got {type(self.schedule).__name__}"
+            )
+        return self.schedule
 
     def __call__(self, x: Tensor, t: Tensor, context: Tensor | None = None) -> Tensor:
         """The predicted noise, like x."""

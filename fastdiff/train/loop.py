@@ -73,7 +73,7 @@ class Trainer:
         self.module = model.module.to(self.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         self.optimizer = torch.optim.Adam(self.module.parameters(), lr=config.lr)
         self.ema = Ema(self.module, config.ema)
-        self.batches = Batches(images, model.schedule, config)
+        self.batches = Batches(images, model.levels, config)
         digest = hashlib.sha256(images.x.tobytes() + images.context.tobytes()).hexdigest()[:16]
         architecture, sizes = describe(model.module)
         self.facts: dict[str, Any] = {
@@ -81,7 +81,7 @@ class Trainer:
             "images": len(images),
             "architecture": architecture,
             "sizes": sizes,
-            "schedule": model.schedule.to_dict(),
+            "schedule": model.levels.to_dict(),
         }
         out.mkdir(parents=True, exist_ok=True)
         self.step = load_state(
@@ -177,7 +177,7 @@ class Trainer:
         model = self.averaged()
         device = self.device.type
         engine = compile_engine(
-            model, "ddim", min(25, model.schedule.T), backend="eager", device=device
+            model, "ddim", min(25, model.levels.T), backend="eager", device=device
         )
         names = [name for name in model.labels for _ in range(8)]
         n = len(names) or 64

@@ -98,6 +98,131 @@ def test_the_collapse_without_noise_can_be_asked_for(checkpoint, tmp_path):
     assert "ddpm:5,noise=False" in done.stdout
 
 
+@pytest.fixture
+def pictures(tmp_path):
+    """Two 16x16 pictures and a mask: one with transparency, to be halved to the model's 8x8."""
+    rng = np.random.default_rng(1)
+    a = rng.integers(0, 256, (16, 16, 4), dtype=np.uint8)
+    a[:4, :, 3], a[4:, :, 3] = 0, 255
+    b = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    mask = np.zeros((16, 16), dtype=np.uint8)
+    mask[8:] = 255
+    paths = {}
+    for name, pixels in (("a", a), ("b", b), ("mask", mask)):
+        paths[name] = tmp_path / f"{name}.png"
+        Image.fromarray(pixels).save(paths[name])
+    small = a[..., :3].reshape(8, 2, 8, 2, 3).mean(axis=(1, 3))
+    small[:2] = 255  # transparent is white
+    return {**paths, "a_8x8": small, "b_8x8": b.reshape(8, 2, 8, 2, 3).mean(axis=(1, 3))}
+
+
+def sampled(checkpoint, tmp_path, *args):
+    """Runs ``fastdiff sample`` in this process; (images, seeds, facts, the grid's size)."""
+    npz, out = tmp_path / "s.npz", tmp_path / "g.png"
+    command = ["sample", "--model", checkpoint, "--npz", npz, "--out", out, "--quiet", *args]
+    assert main([str(a) for a in command]) == 0
+    with np.load(npz) as file, Image.open(out) as image:
+        return file["images"], file["seeds"].tolist(), json.loads(str(file["facts"])), image.size
+
+
+def as_floats(pixels):
+    return (pixels.transpose(2, 0, 1) / 127.5 - 1).astype(np.float32)
+
+
+def test_an_image_is_drawn_again(checkpoint, tmp_path, pictures):
+    args = ["--steps", 10, "--image", pictures["a"], "--seed", 5]
+    images, seeds, facts, size = sampled(checkpoint, tmp_path, *args)
+    assert seeds == list(range(5, 13))
+    assert size == (8 * (32 + 2) + 2, 32 + 2 + 2)  # in one row
+    assert (facts["image"], facts["strength"], facts["context"]) == ("a.png", 0.6, "none")
+    engine = fastdiff.compile(fastdiff.load(checkpoint), "ddim", 10, backend="eager")
+    a = as_floats(pictures["a_8x8"])
+    assert np.abs(images - engine.sample(8, seed=5, image=a).images).max() < 0.05  # 8-bit rounding
+    args += ["--strength", 0.3, "--context", "b:2,c:1", "--guidance", 2]
+    images, seeds, facts, _ = sampled(checkpoint, tmp_path, *args)
+    assert (seeds, facts["strength"], facts["context"]) == ([5, 6, 7], 0.3, "b:2,c:1")
+    images, seeds, _, _ = sampled(
+        checkpoint, tmp_path, "--steps", 4, "--image", pictures["a"], "--seeds", "3,9"
+    )
+    assert seeds == [3, 9]
+
+
+def test_a_part_of_an_image_is_drawn_anew(checkpoint, tmp_path, pictures):
+    args = ["--steps", 6, "--image", pictures["a"], "--mask", pictures["mask"], "--n", 3]
+    gif = tmp_path / "s.gif"
+    images, _, facts, _ = sampled(checkpoint, tmp_path, *args, "--gif", gif, "--gif-of", "x0")
+    assert (facts["mask"], facts["strength"]) == ("mask.png", 1.0)
+    a = as_floats(pictures["a_8x8"])
+    assert np.abs(images[:, :, :4] - a[:, :4]).max() <= 1 / 127.5 + 1e-6  # rounded to pixels
+    assert np.ptp(images[:, :, :4], axis=0).max() == 0
+    assert np.abs(images[0, :, 4:] - images[1, :, 4:]).max() > 0.01
+    with Image.open(gif) as image:
+        assert image.n_frames > 1
+
+
+def test_the_preview_of_x0_is_not_x(checkpoint, tmp_path):
+    frames = {}
+    for of in ("x", "x0"):
+        gif = tmp_path / f"{of}.gif"
+        args = ("--steps", 5, "--n", 2, "--gif", gif, "--gif-of", of)
+        sampled(checkpoint, tmp_path, *args)
+        with Image.open(gif) as image:
+            frames[of] = np.asarray(image.convert("RGB")).astype(int)
+    assert np.abs(frames["x"] - frames["x0"]).mean() > 2
+
+
+def test_ways_between_images_and_between_seeds(checkpoint, tmp_path, pictures):
+    engine = fastdiff.compile(fastdiff.load(checkpoint), "ddim", 6, backend="eager")
+    files = [pictures["a"], pictures["b"]]
+    images, seeds, facts, size = sampled(
+        checkpoint, tmp_path, "--steps", 6, "--interpolate", *files, "--seed", 2
+    )
+    a, b = as_floats(pictures["a_8x8"]), as_floats(pictures["b_8x8"])
+    assert np.abs(images - engine.interpolate(a, b, seed=2).images).max() < 0.05
+    assert seeds == [2] * 9
+    assert size[0] == 9 * (32 + 2) + 2
+    assert (facts["interpolate"], facts["strength"]) == ("a.png to b.png", 0.5)
+    images, seeds, facts, _ = sampled(
+        checkpoint, tmp_path, "--steps", 6, "--between-seeds", "3:14", "--n", 4, "--context", "b",
+        "--guidance", 3, "--guidance-rescale", 0.7, "--guidance-until", 0.5,
+    )  # fmt: skip
+    expected = engine.between_seeds(
+        3, 14, 4, context="b", guidance=3.0, guidance_rescale=0.7, guidance_until=0.5
+    )
+    np.testing.assert_allclose(images, expected.images, atol=1e-5)
+    assert seeds == [3] * 4
+    assert (facts["between_seeds"], facts["guidance_rescale"]) == ("3:14", 0.7)
+    assert facts["guidance_until"] == 0.5
+
+
+def test_edits_that_cannot_be_made_are_named(checkpoint, tmp_path, pictures, error):
+    base = ["sample", "--model", checkpoint, "--out", tmp_path / "g.png"]
+    image, words = ["--image", pictures["a"]], tmp_path / "words.png"
+    words.write_text("no picture")
+    cases = [
+        (["--image", tmp_path / "no.png"], "--image: expected an image file, got"),
+        (["--image", words], "--image: expected an image file, got"),
+        (["--mask", pictures["mask"]], "--mask: expected an --image to keep a part of"),
+        ([*image, "--mask", words], "--mask: expected an image file"),
+        (["--strength", 0.5], "--strength: expected an --image or --interpolate, got neither"),
+        ([*image, "--strength", 0], "strength: expected a number in (0, 1], got 0.0"),
+        ([*image, "--between-seeds", "1:2"], "--between-seeds: expected one start, got --image"),
+        (["--between-seeds", "1-2"], "--between-seeds: expected two seeds like 3:14, got '1-2'"),
+        (["--between-seeds", "1:"], "--between-seeds: expected two seeds like 3:14, got '1:'"),
+        (["--between-seeds", "1:2", "--seeds", "3"], "--seeds: expected none beside --between-se"),
+        (["--interpolate", pictures["a"], words], "--interpolate: expected an image file"),
+        (["--interpolate", pictures["a"], pictures["b"], "--seeds", "1"], "expected 2 seeds for n"),
+        ([*image, "--sampler", "ddim_inverse"], "sampler: expected one that leads to an image"),
+        (["--guidance-rescale", 2], "guidance_rescale: expected numbers from 0 to 1, got 2.0"),
+        (["--guidance-until", -1], "guidance_until: expected a number from 0 to 1, got -1.0"),
+        (["--gif-of", "x0"], "--gif-of: expected a --gif to write, got none"),
+        (["--set", "strength=0.5"], "--set: strength has a flag of its own, --strength"),
+    ]
+    for args, message in cases:
+        assert message in error(*base, *args), args
+    assert not (tmp_path / "g.png").exists()
+
+
 def test_info_names_machine_backends_and_versions():
     text = run("info").stdout
     for word in ("machine", "backends", "eager", "available", "tensorrt", "versions", "torch"):

@@ -1,5 +1,7 @@
 """The engine on the eager backend: against transcriptions, and every promise of ``sample``."""
 
+import copy
+import dataclasses
 import threading
 
 import numpy as np
@@ -12,6 +14,7 @@ from fastdiff import FastdiffError, noise, noise_torch, schedules
 from fastdiff.backends.eager import sampler_update
 from fastdiff.samplers.table import COLUMNS, INDEX, SamplerTable
 from tests.conftest import golden_lines
+from tests.engine.loops import call64
 
 COURSE = schedules.course()
 
@@ -19,18 +22,6 @@ COURSE = schedules.course()
 @pytest.fixture(scope="module")
 def engine(tiny_model):
     return fastdiff.compile(tiny_model, sampler="ddim", steps=5, backend="eager")
-
-
-def call64(model, x, t, context):
-    """The network alone, float64 NumPy in and out."""
-    module = model.module.double()
-    try:
-        with torch.inference_mode():
-            x = torch.from_numpy(x)
-            t = torch.full((len(x),), t, dtype=torch.float64)
-            return module(x, t, torch.from_numpy(context)).numpy()
-    finally:
-        module.float()
 
 
 def start(model, n, seed=0):
@@ -41,36 +32,34 @@ def start(model, n, seed=0):
 
 
 @pytest.mark.parametrize("noisy", [True, False])
-def test_ddpm_is_the_course_loop_in_float64(tiny_model, noisy):
+def test_ddpm_is_the_course_loop_in_float64(listener, noisy):
     b, a, ab = COURSE.beta, COURSE.alpha, COURSE.alpha_bar
     context = np.tile([0.0, 1.0, 0.0], (2, 1))
-    x = start(tiny_model, 2, seed=3)
+    x = start(listener, 2, seed=3)
     for step, i in enumerate(range(500, 0, -1)):
         z = noise.normal(noise.as_seeds(3, 2), step, noise.STREAM_STEP, x[0].size)
         z = z.reshape(x.shape) if noisy and i > 1 else 0.0
-        eps = call64(tiny_model, x, i / 500, context)
+        eps = call64(listener, x, i / 500, context)
         x = (x - eps * (1 - a[i]) / np.sqrt(1 - ab[i])) / np.sqrt(a[i]) + np.sqrt(b[i]) * z
     raw = []
-    engine = fastdiff.compile(
-        tiny_model, "ddpm", 500, backend="eager", dtype="float64", noise=noisy
-    )
+    engine = fastdiff.compile(listener, "ddpm", 500, backend="eager", dtype="float64", noise=noisy)
     got = engine.sample(2, seed=3, context="b", on_step=lambda s: raw.append(s.x), every=500)
     assert np.abs(raw[-1] - x).max() <= 1e-6 * max(1.0, np.abs(x).max())  # float32 on the way out
     np.testing.assert_array_equal(got.images, np.clip(raw[-1], -1, 1))
 
 
-def test_ddim_with_guidance_is_the_formula_in_float64(tiny_model):
+def test_ddim_with_guidance_is_the_formula_in_float64(listener):
     ab = COURSE.alpha_bar
     g = np.array([0.0, 1.0, 2.5])[:, None, None, None]
     context = np.eye(3)
-    x = start(tiny_model, 3)
+    x = start(listener, 3)
     for i in range(500, 0, -50):
-        cond = call64(tiny_model, x, i / 500, context)
-        uncond = call64(tiny_model, x, i / 500, np.zeros((3, 3)))
+        cond = call64(listener, x, i / 500, context)
+        uncond = call64(listener, x, i / 500, np.zeros((3, 3)))
         eps = uncond + g * (cond - uncond)
         x0 = (x - np.sqrt(1 - ab[i]) * eps) / np.sqrt(ab[i])
         x = np.sqrt(ab[i - 50]) * x0 + np.sqrt(1 - ab[i - 50]) * eps
-    engine = fastdiff.compile(tiny_model, "ddim", 10, backend="eager", dtype="float64")
+    engine = fastdiff.compile(listener, "ddim", 10, backend="eager", dtype="float64")
     got = engine.sample(3, context=["a", "b", "c"], guidance=[0.0, 1.0, 2.5]).images
     assert np.abs(got - np.clip(x, -1, 1)).max() < 1e-6
 
@@ -82,6 +71,25 @@ def test_float32_stays_near_float64(tiny_model, sampler):
         for dtype in ("float32", "float64")
     ]
     assert np.abs(runs[0] - runs[1]).max() < 1e-4
+
+
+def test_bfloat16_is_the_network_alone(tiny_model):
+    """Times and tables keep their digits: a schedule of 500 levels has more than bfloat16 tells."""
+    seen = []
+    module = copy.deepcopy(tiny_model.module)
+    module.register_forward_pre_hook(lambda _, given: seen.append(given[1].clone()))
+    convolved = []
+    next(m for m in module.modules() if isinstance(m, torch.nn.Conv2d)).register_forward_hook(
+        lambda _, given, out: convolved.append(out.dtype)
+    )
+    model = dataclasses.replace(tiny_model, module=module)
+    engine = fastdiff.compile(model, "dpmpp_2m", 50, backend="eager", dtype="bfloat16")
+    exact = fastdiff.compile(tiny_model, "dpmpp_2m", 50, backend="eager", dtype="float64")
+    assert "bfloat16" in repr(engine)
+    got = engine.sample(4).images
+    assert np.abs(got - exact.sample(4).images).max() < 0.05
+    assert len({float(t[0]) for t in seen}) == 50
+    assert set(convolved) == {torch.bfloat16}
 
 
 def test_an_image_depends_on_its_seed_alone(engine):
@@ -255,7 +263,7 @@ def test_the_update_takes_every_column_and_a_row_for_each_sample():
     np.testing.assert_allclose(got.numpy(), expected, rtol=1e-12, atol=1e-12)
 
 
-def test_tables_with_history_run(tiny_model):
+def test_tables_with_history_run(listener):
     """A two-step rule, x_{k+1} = x_k + h (1.5 m_k - 0.5 m_{k-1}), transcribed."""
     t = np.array([0.9, 0.6, 0.3])
     table = SamplerTable.build(
@@ -269,14 +277,14 @@ def test_tables_with_history_run(tiny_model):
         },
         init_scale=2.0,
     )
-    x = 2.0 * start(tiny_model, 1)
+    x = 2.0 * start(listener, 1)
     xs, ms = [], []
     for k in range(3):
         xs.insert(0, x)
-        ms.insert(0, call64(tiny_model, x, t[k], np.zeros((1, 3))))
+        ms.insert(0, call64(listener, x, t[k], np.zeros((1, 3))))
         x = x + table["m[0]"][k] * ms[0]
         x = x + (table["m[1]"][k] * ms[1] if k else 0) + (0.05 * xs[2] if k == 2 else 0)
-    engine = fastdiff.compile(tiny_model, table, backend="eager", dtype="float64")
+    engine = fastdiff.compile(listener, table, backend="eager", dtype="float64")
     raw = []
     engine.sample(1, on_step=lambda s: raw.append(s.x))
     np.testing.assert_allclose(raw[-1], x, rtol=1e-6, atol=1e-6)

@@ -15,10 +15,10 @@ PYTHON = {
     "noise": {"errors"},
     "noise_torch": {"noise"},
     "files": {"errors"},
-    "contexts": {"errors"},
     "samplers": {"errors", "schedules"},
     "testing": {"samplers", "schedules"},
     "data": {"errors"},
+    "requests": {"backends", "data", "errors", "noise", "samplers", "schedules"},
     "models": {"errors", "schedules"},
     "zoo": set(),
     "kernels": {"errors", "noise"},
@@ -29,7 +29,7 @@ PYTHON = {
     },
     "backends": {"_version", "errors", "models", "noise", "noise_torch", "samplers"},
     "engine": {
-        "backends", "checkpoint", "contexts", "errors", "models", "noise", "samplers", "schedules",
+        "backends", "checkpoint", "errors", "models", "noise", "requests", "samplers", "schedules",
     },
     "train": {
         "checkpoint", "data", "engine", "errors", "files", "models", "noise", "schedules",
@@ -37,13 +37,14 @@ PYTHON = {
     "export": {"checkpoint", "engine", "errors", "models", "samplers", "schedules"},
     "cli": {
         "_native", "_version", "backends", "checkpoint", "data", "engine", "errors", "metrics",
-        "models", "samplers", "schedules", "train",
+        "models", "requests", "samplers", "schedules", "train",
     },
     "__main__": {"cli"},
 }  # fmt: skip
 # Rooms that are useful without torch must not import it when they are imported.
 NO_TORCH = [
-    *("errors", "schedules", "noise", "files", "contexts", "samplers", "testing", "data", "engine", "cli"),
+    *("errors", "schedules", "noise", "files", "samplers", "testing", "data", "requests", "engine"),
+    "cli",
     *("backends/base", "backends/registry", "__init__"),
 ]
 

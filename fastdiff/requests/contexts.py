@@ -1,4 +1,4 @@
-"""What people write as a context or a guidance scale, made into arrays and checked."""
+"""What people write as a context or as guidance, made into arrays and checked."""
 
 from __future__ import annotations
 
@@ -69,6 +69,34 @@ def resolve_guidance(
     if context is None or not context_given:
         raise FastdiffError("guidance: expected a context to guide towards, got none")
     return np.array(np.broadcast_to(scale, (n,)), dtype=np.float32)
+
+
+def resolve_rescale(
+    rescale: float | Sequence[float] | npt.NDArray[Any], n: int
+) -> Float32Array | None:
+    """The phi of guidance rescale, float32 [n] in [0, 1]; None for 0 throughout."""
+    try:
+        phi = np.asarray(rescale, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise FastdiffError(
+            f"guidance_rescale: expected a number or {n} numbers ({error})"
+        ) from error
+    if phi.shape not in ((), (n,)):
+        raise FastdiffError(f"guidance_rescale: expected a number or [{n}], got {list(phi.shape)}")
+    if not ((phi >= 0) & (phi <= 1)).all():
+        raise FastdiffError(f"guidance_rescale: expected numbers from 0 to 1, got {rescale!r}")
+    return np.array(np.broadcast_to(phi, (n,)), dtype=np.float32) if phi.any() else None
+
+
+def resolve_until(until: float, rows: int) -> int:
+    """How many of ``rows`` rows are guided, from the fraction ``until``."""
+    if (
+        isinstance(until, bool)
+        or not isinstance(until, (int, float, np.number))
+        or not 0.0 <= until <= 1.0
+    ):
+        raise FastdiffError(f"guidance_until: expected a number from 0 to 1, got {until!r}")
+    return round(float(until) * rows)
 
 
 def _one_hot(names: Sequence[str], labels: Sequence[str], width: int) -> Float32Array:

@@ -35,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="machine-readable")
     parser.add_argument(
         "--table",
-        metavar="SAMPLER[:STEPS]",
-        help="print a sampler's table instead, e.g. ddim:25",
+        metavar="SAMPLER[:STEPS][,NAME=VALUE]",
+        help="print a sampler's table instead, e.g. ddim:25 or unipc:10,order=3",
     )
     parser.add_argument(
         "--model", help="the model whose schedule --table uses (default: the course's)"
@@ -114,6 +114,7 @@ def _version(package: str) -> str:
 
 def _table(spec: str, model: str | None) -> str:
     from fastdiff import schedules
+    from fastdiff.cli.requests import parse_options
     from fastdiff.samplers import build_table
 
     schedule: schedules.AnySchedule = schedules.course()
@@ -121,7 +122,9 @@ def _table(spec: str, model: str | None) -> str:
         from fastdiff.checkpoint import load
 
         schedule = load(model).schedule
-    name, _, text = spec.partition(":")
+    head, _, options = spec.partition(",")
+    name, _, text = head.partition(":")
     if text and not text.isdecimal():
         raise FastdiffError(f"--table: expected SAMPLER or SAMPLER:STEPS, got {spec!r}")
-    return str(build_table(name, schedule, int(text) if text else None))
+    given = parse_options(options.split(","), "--table") if options else {}
+    return str(build_table(name, schedule, int(text) if text else None, **given))

@@ -72,15 +72,15 @@ def parse_context(
     return names, names, sum(share)
 
 
-def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
-    """``["eta=0.5", "noise=false", "clip=-1:1"]`` as Python values."""
+def parse_options(pairs: Sequence[str], flag: str = "--set") -> dict[str, Any]:
+    """``["eta=0.5", "noise=false", "clip=-1:1"]`` as Python values; ``flag``: who typed them."""
     options: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals or not name.isidentifier():
-            raise FastdiffError(f"--set: expected NAME=VALUE, got {pair!r}")
+            raise FastdiffError(f"{flag}: expected NAME=VALUE, got {pair!r}")
         if name in OWN_FLAGS:
-            raise FastdiffError(f"--set: {name} has a flag of its own, --{name}")
+            raise FastdiffError(f"{flag}: {name} has a flag of its own, --{name}")
         if text.lower() in ("true", "false"):
             options[name] = text.lower() == "true"
             continue

@@ -232,6 +232,9 @@ def test_info_names_machine_backends_and_versions():
     assert facts["backends"]["cuda"].startswith("unavailable: ")
     assert facts["versions"]["numpy"] == np.__version__
     assert "ddim:4: 4 rows" in run("info", "--table", "ddim:4").stdout
+    text = run("info", "--table", "unipc:6,order=3,spacing=karras").stdout
+    assert text.startswith("unipc:6,order=3: 6 rows")
+    assert "m[3]" in text
 
 
 def test_info_imports_no_torch():
@@ -307,6 +310,7 @@ def test_wrong_input_ends_with_one_sentence_and_code_2(checkpoint, tmp_path, err
         (["sample", "--model", checkpoint, "--out", tmp_path / "g.jpg"], "expected a .png file"),
         (["sample", "--model", checkpoint, "--out", folder], "cannot write"),
         (["info", "--table", "ddim:many"], "--table: expected SAMPLER or SAMPLER:STEPS"),
+        (["info", "--table", "ddim:5,eta"], "--table: expected NAME=VALUE, got 'eta'"),
         (["train", "--data", tmp_path / "no", "--out", tmp_path / "r"], "data: expected a folder"),
         ([*base, "--device", "toaster"], "device: 'toaster' cannot be used here"),
     ]

@@ -13,7 +13,7 @@ from fastdiff.samplers.ddim import ddim, ddim_inverse
 from fastdiff.samplers.ddpm import ddpm
 from fastdiff.samplers.dpmpp import dpmpp_2m, dpmpp_2m_sde, dpmpp_2s, dpmpp_3m
 from fastdiff.samplers.euler import euler, euler_ancestral
-from fastdiff.samplers.from_diffusers import diffusers_config, from_diffusers
+from fastdiff.samplers.foreign.from_diffusers import diffusers_config, from_diffusers
 from fastdiff.samplers.heun import edm, heun, kdpm2, kdpm2_ancestral
 from fastdiff.samplers.sa_solver import sa_solver
 from fastdiff.samplers.table import SamplerTable

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from fastdiff.samplers.recover import Watched
+from fastdiff.samplers.foreign.recover import Watched
+from fastdiff.samplers.foreign.watching import Prepared
 from fastdiff.samplers.table import Float64Array
-from fastdiff.samplers.watching import Prepared
 
 # float32 products of a thousand betas are off by 1e-4.
 NEAR: Final = 1e-3

@@ -7,9 +7,9 @@ from typing import Any, Final
 import numpy as np
 
 from fastdiff.errors import FastdiffError
+from fastdiff.samplers.foreign.watching import Prepared
 from fastdiff.samplers.prediction import predicted
 from fastdiff.samplers.table import Float64Array
-from fastdiff.samplers.watching import Prepared
 from fastdiff.schedules import EDMSchedule, Schedule
 
 PREDICTIONS: Final = {"eps": "epsilon", "x0": "sample", "v": "v_prediction"}

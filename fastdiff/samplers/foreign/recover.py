@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from fastdiff.samplers.foreign.watching import Prepared, Walk
 from fastdiff.samplers.table import M_DEPTH, X_DEPTH, Float64Array
-from fastdiff.samplers.watching import Prepared, Walk
 
 if TYPE_CHECKING:
     from torch import Tensor

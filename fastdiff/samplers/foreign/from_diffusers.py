@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from fastdiff.errors import FastdiffError
-from fastdiff.samplers.clipping import Columns, with_clamps
-from fastdiff.samplers.proof import Proof, prove
-from fastdiff.samplers.readings import init_scale, leads_to_noise, levels, x0_formula
-from fastdiff.samplers.recover import Watched, watch
+from fastdiff.samplers.foreign.clipping import Columns, with_clamps
+from fastdiff.samplers.foreign.proof import Proof, prove
+from fastdiff.samplers.foreign.readings import init_scale, leads_to_noise, levels, x0_formula
+from fastdiff.samplers.foreign.recover import Watched, watch
+from fastdiff.samplers.foreign.their_schedules import check_edm, check_schedule, diffusers_config
+from fastdiff.samplers.foreign.watching import Prepared, prepare
 from fastdiff.samplers.table import Float64Array, SamplerTable
-from fastdiff.samplers.their_schedules import check_edm, check_schedule, diffusers_config
-from fastdiff.samplers.watching import Prepared, prepare
 from fastdiff.schedules import AnySchedule, EDMSchedule, Schedule
 
 __all__ = ["TOLERANCE", "Compiled", "compiled", "diffusers_config", "from_diffusers"]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from fastdiff.samplers.foreign.watching import Prepared, Walk
 from fastdiff.samplers.table import M_DEPTH, X_DEPTH, Float64Array, SamplerTable
-from fastdiff.samplers.watching import Prepared, Walk
 
 if TYPE_CHECKING:
     from torch import Tensor

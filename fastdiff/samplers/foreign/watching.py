@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from fastdiff.errors import FastdiffError
-from fastdiff.samplers.draws import Draws
-from fastdiff.samplers.shadow import shadowed
+from fastdiff.samplers.foreign.draws import Draws
+from fastdiff.samplers.foreign.shadow import shadowed
 
 if TYPE_CHECKING:
     from torch import Tensor

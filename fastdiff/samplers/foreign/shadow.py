@@ -13,7 +13,7 @@ from types import CellType, FunctionType
 from typing import Any, Final
 
 from fastdiff.errors import FastdiffError
-from fastdiff.samplers.draws import Draws
+from fastdiff.samplers.foreign.draws import Draws
 
 # Whose code is left as it is: nothing there computes.
 _ALONE: Final = ("builtins", "abc", "typing", "torch", "functools", "contextlib")

@@ -16,9 +16,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from fastdiff.samplers.recover import Watched
+from fastdiff.samplers.foreign.recover import Watched
+from fastdiff.samplers.foreign.watching import Prepared, Walk
 from fastdiff.samplers.table import Float64Array
-from fastdiff.samplers.watching import Prepared, Walk
 
 Columns = dict[str, Float64Array | float]
 

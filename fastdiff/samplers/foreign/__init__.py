@@ -1,0 +1,1 @@
+"""Schedulers of diffusers, compiled to tables by watching them (docs/diffusers.md)."""

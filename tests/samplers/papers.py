@@ -190,6 +190,51 @@ def dpmpp_multistep(p, x, order, sde):
     return x
 
 
+def dpmpp_3m(p, x, full_order):
+    """Lu et al. 2022b at order 3: D is the parabola through the last three predictions.
+
+    x_t = sigma_t / sigma_s x_s + alpha_t integral of e^(lambda - lambda_t) D(lambda), which is the
+    exact solution for that D (their proposition 4.1). As their code has it the parabola's bend,
+    its second divided difference times (lambda - lambda_s)^2, counts half.
+    """
+    past = []
+    for k in range(p.n):
+        past = [p.at(x, k)[0], *past][:3]
+        left = 1 if k == p.n - 1 else 2 if k == p.n - 2 and p.n < 15 else 3
+        use = min(left, len(past))
+        s, t = p.lam[k], p.lam[k + 1]
+        nodes = [p.lam[k - i] for i in range(use)]
+        total = past[0] * (1 - np.exp(s - t))
+        if use == 2:  # the order-2 step of algorithm 2 takes h / 2 for the mean distance
+            slope = (past[0] - past[1]) / (nodes[0] - nodes[1])
+            total = total + (1 - np.exp(s - t)) * (t - s) / 2 * slope
+        if use == 3:
+            one = (past[0] - past[1]) / (nodes[0] - nodes[1])
+            two = (past[1] - past[2]) / (nodes[1] - nodes[2])
+            bend = (one - two) / (nodes[0] - nodes[2])
+            slope = one + (nodes[0] - nodes[1]) * bend
+            for power, value in ((1, slope), (2, bend if full_order else bend / 2)):
+                weight = quad(
+                    lambda u, n=power, s=s, t=t: np.exp(u - t) * (u - s) ** n, s, t, epsabs=1e-14
+                )[0]
+                total = total + weight * value
+        x = p.sigma[k + 1] / p.sigma[k] * x + p.alpha[k + 1] * total
+    return x
+
+
+def ddim_inverse(p, x):
+    """Dhariwal & Nichol 2021, section F, upwards: eps is asked at x with the next level's time.
+
+    ``p``: levels from noise to image, as everywhere; walked from their end.
+    """
+    for k in range(p.n, 0, -1):
+        alpha, sigma = p.alpha[k], p.sigma[k]
+        above, noise = p.alpha[k - 1], p.sigma[k - 1]
+        eps = p.ask(x, above, noise)[1]
+        x = above * (x - sigma * eps) / alpha + noise * eps
+    return x
+
+
 def unipc(p, x, order):
     """Zhao et al. 2023, algorithms 1 to 4 with B(h) = e^h - 1, by their equations 5 to 8.
 

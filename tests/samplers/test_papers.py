@@ -94,6 +94,9 @@ CASES = {
     ("dpmpp_2s",): (ONE, lambda p, x, v: papers.dpmpp_2s(p, x)),
     ("dpmpp_2m",): (ONE, lambda p, x, v: papers.dpmpp_multistep(p, x, 2, False)),
     ("dpmpp_2m_sde",): (ONE, lambda p, x, v: papers.dpmpp_multistep(p, x, 2, True)),
+    ("dpmpp_3m",): (ONE, lambda p, x, v: papers.dpmpp_3m(p, x, False)),
+    ("dpmpp_3m", "full_order", True): (ONE, lambda p, x, v: papers.dpmpp_3m(p, x, True)),
+    ("ddim_inverse",): (ONE, lambda p, x, v: papers.ddim_inverse(p, x)),
     ("unipc",): (ONE, lambda p, x, v: papers.unipc(p, x, 2)),
     ("unipc", "order", 3): (ONE, lambda p, x, v: papers.unipc(p, x, 3)),
     ("sa_solver", "predictor", 1, "corrector", 1):
@@ -104,8 +107,9 @@ CASES = {
 }  # fmt: skip
 
 
-# PNDM's paper knows eps alone; diffusers' v is tested against diffusers.
-RUNS = [(s, p) for s in CASES for p in schedules.PREDICTIONS if s[0] != "plms" or p == "eps"]
+# PNDM's paper and the inversion know eps alone; diffusers' v is tested against diffusers.
+EPS_ALONE = ("plms", "ddim_inverse")
+RUNS = [(s, p) for s in CASES for p in schedules.PREDICTIONS if s[0] not in EPS_ALONE or p == "eps"]
 
 
 @pytest.mark.parametrize(
@@ -120,14 +124,13 @@ def test_the_table_is_the_papers_loop(spec, prediction):
         p, network, x = problem(schedule, visited, rows, count)
         table = build_table(name, schedule, rows, **options)
         want = loop(p, x, visited)
-        nodes = iter(zip(table["alpha"], table["sigma"], strict=True))
+        asked = zip(table["alpha"], table["sigma"], strict=True)
+        if table.to_noise:  # it asks with the time of the level above
+            asked = zip(p.alpha[-2::-1], p.sigma[-2::-1], strict=True)
+        nodes = iter(asked)
         got = run(table, x, p.zs, lambda x, t, nodes=nodes, f=network: f(x, *next(nodes)))
         assert relative(got, want) < 1e-8, (count, relative(got, want))
 
 
 def test_every_sampler_is_compared_with_its_paper():
-    elsewhere = {
-        "dpmpp_3m",  # no algorithm of its own in the paper: diffusers, and its order
-        "ddim_inverse",
-    }
-    assert {spec[0] for spec in CASES} | elsewhere == set(SAMPLERS)
+    assert {spec[0] for spec in CASES} == set(SAMPLERS)

@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Any
 from fastdiff._version import __version__
 
 if TYPE_CHECKING:
+    from fastdiff import noise as noise
+    from fastdiff import samplers as samplers
+    from fastdiff import schedules as schedules
     from fastdiff.checkpoint import load, packaged, save
     from fastdiff.engine import Engine, Samples, Step, compile
     from fastdiff.errors import FastdiffError
@@ -58,7 +61,13 @@ __all__ = [
 ]
 
 
+# Rooms that people reach into: fastdiff.samplers.from_diffusers(...)
+_ROOMS = ("noise", "samplers", "schedules")
+
+
 def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return import_module(f"fastdiff.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'fastdiff' has no attribute {name!r}")
     value = getattr(import_module(_HOME[name]), name)
@@ -67,4 +76,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+    return sorted({*globals(), *_HOME, *_ROOMS})

@@ -39,6 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="print a sampler's table instead, e.g. ddim:25 or unipc:10,order=3",
     )
     parser.add_argument(
+        "--program",
+        metavar="MODEL",
+        help="print a model's program instead, split by when each part is computed",
+    )
+    parser.add_argument(
         "--model", help="the model whose schedule --table uses (default: the course's)"
     )
 
@@ -47,6 +52,12 @@ def run(args: argparse.Namespace) -> int:
     """Prints; returns the exit code."""
     if args.table is not None:
         print(_table(args.table, args.model))
+        return 0
+    if args.program is not None:
+        from fastdiff.checkpoint import load
+        from fastdiff.program.lower import lower
+
+        print(lower(load(args.program)))
         return 0
     facts = gather()
     if args.json:

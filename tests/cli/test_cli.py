@@ -232,6 +232,9 @@ def test_info_names_machine_backends_and_versions():
     assert facts["backends"]["cuda"].startswith("unavailable: ")
     assert facts["versions"]["numpy"] == np.__version__
     assert "ddim:4: 4 rows" in run("info", "--table", "ddim:4").stdout
+    program = run("info", "--program", "sprites16").stdout
+    assert program.startswith("row\nsprites16, row: t [B] -> ")
+    assert "\nstep\nsprites16: x [B,3,16,16], " in program
     text = run("info", "--table", "unipc:6,order=3,spacing=karras").stdout
     assert text.startswith("unipc:6,order=3: 6 rows")
     assert "m[3]" in text

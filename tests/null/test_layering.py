@@ -18,6 +18,7 @@ PYTHON = {
     "samplers": {"errors", "schedules"},
     "testing": {"samplers", "schedules"},
     "data": {"errors"},
+    "program": {"errors", "models"},
     "requests": {"backends", "data", "errors", "noise", "samplers", "schedules"},
     "models": {"errors", "schedules"},
     "zoo": set(),
@@ -37,7 +38,7 @@ PYTHON = {
     "export": {"checkpoint", "engine", "errors", "models", "samplers", "schedules"},
     "cli": {
         "_native", "_version", "backends", "checkpoint", "data", "engine", "errors", "metrics",
-        "models", "requests", "samplers", "schedules", "train",
+        "models", "program", "requests", "samplers", "schedules", "train",
     },
     "__main__": {"cli"},
 }  # fmt: skip

@@ -1,0 +1,1 @@
+"""Programs: a model as a small graph of named ops, split by what each of them depends on."""

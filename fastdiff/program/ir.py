@@ -45,6 +45,12 @@ OPS: Final[Mapping[str, tuple[str, ...]]] = {
     "embedding": (),  # table, index
     "cast": ("dtype",),
 }
+# Ops whose output may pass through an "epilogue" before it is written: a tuple of steps, each
+# ("unary", kind), ("add", i) or ("mul", i) with i the operand among the node's inputs.
+EPILOGUE_HOSTS: Final = (
+    *("conv2d", "conv_transpose2d", "linear", "matmul", "group_norm", "layer_norm"),
+    *("pool", "unary", "binary"),
+)
 # What "kind" may be.
 ACTIVATIONS: Final = ("relu", "gelu", "gelu_tanh", "silu", "sigmoid", "tanh")
 UNARY: Final = (*ACTIVATIONS, "exp", "log", "sin", "cos", "sqrt", "rsqrt", "neg", "abs")
@@ -80,8 +86,13 @@ class Node:
             head, attributes = str(self.attributes["kind"]), []
         else:
             head = self.op
-        inside = ", ".join([*(name or "none" for name in self.inputs), *attributes])
-        return f"{head}({inside})"
+        epilogue = self.attributes.get("epilogue", ())
+        operands = sum(step[0] != "unary" for step in epilogue)
+        own = self.inputs[: len(self.inputs) - operands]
+        text = f"{head}({', '.join([*(name or 'none' for name in own), *attributes])})"
+        for step, what in epilogue:
+            text += f" > {what}" if step == "unary" else f" > {step} {self.inputs[what]}"
+        return text
 
 
 @dataclass(frozen=True)
@@ -101,7 +112,8 @@ class Program:
         for node in self.nodes:
             if node.op not in OPS:
                 raise FastdiffError(f"program: expected ops of its list, got {node.op!r}")
-            if set(node.attributes) != set(OPS[node.op]):
+            extra = {"epilogue"} if node.op in EPILOGUE_HOSTS else set()
+            if set(node.attributes) - extra != set(OPS[node.op]):
                 raise FastdiffError(
                     f"program: {node.op} {node.output!r} expected attributes "
                     f"{', '.join(OPS[node.op]) or 'none'}, "

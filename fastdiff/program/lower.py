@@ -9,14 +9,17 @@ import torch
 from fastdiff.program.binding import Split, split
 from fastdiff.program.ir import Program
 from fastdiff.program.passes.fold_batch_norm import fold_batch_norm
+from fastdiff.program.passes.fuse_epilogue import fuse_epilogue
 from fastdiff.program.passes.tidy import tidy
 from fastdiff.program.trace import trace
 
 if TYPE_CHECKING:
     from fastdiff.models.model import DiffusionModel
 
-# In the order in which they run.
+# In the order in which they run: on the whole program, then on each part of it, since an op that
+# took on what another binding time makes would be bound to the later one.
 PASSES = (tidy, fold_batch_norm, tidy)
+PART_PASSES = (fuse_epilogue,)
 
 
 def program_of(model: DiffusionModel) -> Program:
@@ -44,4 +47,7 @@ def program_of(model: DiffusionModel) -> Program:
 
 def lower(model: DiffusionModel) -> Split:
     """The model's program by binding times."""
-    return split(program_of(model))
+    parts = split(program_of(model)).parts()
+    for improve in PART_PASSES:
+        parts = {time: improve(part) for time, part in parts.items()}
+    return Split(**parts)

@@ -40,7 +40,12 @@ def apply(node: Node, arguments: list[Tensor | None], batch: int) -> Tensor:
     attributes = dict(node.attributes)
     if "shape" in attributes:
         attributes["shape"] = [batch if d == BATCH else d for d in attributes["shape"]]
-    return REFERENCE[node.op](*arguments, **attributes)
+    epilogue = attributes.pop("epilogue", ())
+    operands = sum(step != "unary" for step, _ in epilogue)
+    out = REFERENCE[node.op](*arguments[: len(arguments) - operands], **attributes)
+    for step, what in epilogue:
+        out = _UNARY[what](out) if step == "unary" else _BINARY[step](out, arguments[what])
+    return out
 
 
 def _batch_norm(

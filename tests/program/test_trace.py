@@ -11,6 +11,7 @@ from fastdiff.program.binding import split
 from fastdiff.program.ir import BATCH, OPS, Node
 from fastdiff.program.lower import lower, program_of
 from fastdiff.program.passes.fold_batch_norm import fold_batch_norm
+from fastdiff.program.passes.fuse_epilogue import fuse_epilogue
 from fastdiff.program.passes.tidy import tidy
 from fastdiff.program.reference import REFERENCE, run
 from fastdiff.program.trace import trace
@@ -38,6 +39,15 @@ def inputs(example, batch):
         k: torch.rand((batch, *v.shape[1:]), generator=generator) * v.abs().max()
         for k, v in example.items()
     }
+
+
+class Wrapped(torch.nn.Module):
+    def __init__(self, f):
+        super().__init__()
+        self.f = f
+
+    def forward(self, x, t):
+        return self.f(x, t)
 
 
 @pytest.fixture(scope="module", params=NETS)
@@ -75,6 +85,11 @@ def test_passes_keep_the_numbers_and_binding_times_keep_x_out(traced):
             values = run(part, {k: known[k] for k in part.inputs}, torch.float64)
             known |= dict(zip(part.outputs, values, strict=True))
     assert (known[better.outputs[0]] - expected).abs().max() < 1e-6 * expected.abs().max()
+    step = fuse_epilogue(parts["step"])
+    assert len(step.nodes) < 0.9 * len(parts["step"].nodes)
+    given = {k: known[k] for k in step.inputs}
+    fused = run(step, given, torch.float64)[0]
+    assert (fused - expected).abs().max() < 1e-6 * expected.abs().max()
     for time in ("row", "request", "row_request"):
         assert "x" not in parts[time].inputs
     assert "t" not in parts["step"].inputs
@@ -86,7 +101,7 @@ def test_every_row_can_be_computed_before_the_loop():
     """The tables of a whole schedule, gathered by row, and one step in the middle of the loop."""
     model = fastdiff.load("sprites16")
     parts = lower(model)
-    assert len(parts.row.nodes) + len(parts.request.nodes) >= 16
+    assert [len(p.outputs) for p in (parts.row, parts.request)] == [2, 2]
     assert not parts.row_request.nodes
     times = torch.tensor(model.schedule.t[1:]).float()
     tables = dict(zip(parts.row.outputs, run(parts.row, {"t": times}), strict=True))
@@ -100,6 +115,45 @@ def test_every_row_can_be_computed_before_the_loop():
     assert (got - expected).abs().max() < 2e-5
 
 
+def test_elementwise_ops_go_into_the_op_before_them():
+    step = lower(fastdiff.load("sprites16")).step
+    assert {n.op for n in step.nodes} == {
+        "conv2d",
+        "conv_transpose2d",
+        "group_norm",
+        "pool",
+        "concat",
+    }
+    assert len(step.nodes) == 32  # of 99 that were traced
+    texts = [str(n) for n in step.nodes]
+    # The residual sum is taken by the later of the two convolutions, with the division behind it.
+    assert sum("> add v6 > mul" in t for t in texts) == 1
+    # FiLM by context and time, behind a group norm and behind a convolution.
+    assert sum(t.startswith("group_norm") and "> relu > mul v45 > add v52" in t for t in texts) == 1
+    assert sum(t.startswith("conv2d") and "> gelu > mul v72 > add v79" in t for t in texts) == 1
+
+
+@pytest.mark.parametrize(
+    ("f", "left"),
+    [
+        (lambda x, t: x.tanh().relu() * 2, 1),
+        (lambda x, t: (y := x.tanh()) + y.relu(), 2),  # y is read twice: the sum goes with relu
+        (lambda x, t: (y := x.tanh()) * y, 2),  # not an epilogue: both operands are the host
+        (lambda x, t: x.tanh()[:, :1] * x, 3),  # the host's shape is not the product's
+        (lambda x, t: x.tanh() + (x * 2).exp(), 2),  # the later of two can take the sum
+        (lambda x, t: x.tanh() - x, 2),  # a difference is no step of an epilogue
+    ],
+)
+def test_what_an_epilogue_takes_and_leaves(f, left):
+    example = {"x": torch.randn(2, 4), "t": torch.rand(2)}
+    program = tidy(trace(Wrapped(f), example))
+    fused = fuse_epilogue(program)
+    computing = [n for n in fused.nodes if n.op not in ("reshape", "slice")]
+    assert len(computing) + sum(n.op == "slice" for n in fused.nodes) == left, str(fused)
+    given = {"x": torch.randn(6, 4), "t": torch.rand(6)}
+    torch.testing.assert_close(run(fused, given)[0], f(**given))
+
+
 def test_sprites16s_program_is_the_one_that_is_checked_in():
     from tests.conftest import ROOT
 
@@ -111,15 +165,6 @@ def test_sprites16s_program_is_the_one_that_is_checked_in():
     assert {n.op for n in program.nodes} <= set(OPS)
     assert all(BATCH not in v.shape[1:] for v in program.values.values())
     assert model.module.training is False
-
-
-class Wrapped(torch.nn.Module):
-    def __init__(self, f):
-        super().__init__()
-        self.f = f
-
-    def forward(self, x, t):
-        return self.f(x, t)
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,12 @@ FORMATTED = $(shell git ls-files 'csrc/*.h' 'csrc/*.cpp' 'csrc/*.cu' 'tests/cpp/
 COMPARED := --context each --n 25 --guidance 2
 
 .PHONY: sprites test cpp-test lint nvcc-check check-long gpu-check bench train-sprites16 pictures \
-  machine clean
+  frontier machine clean
 .DELETE_ON_ERROR:
 
 sprites: $(VENV)/.base
-	$(BIN)/fastdiff sample --model sprites16 --sampler ddim --steps 25 --context each --n 64 \
-	  --guidance 2 --out out/sprites.png --gif out/sprites.gif
+	$(BIN)/fastdiff sample --model sprites16 --context each --n 64 --guidance 2 \
+	  --out out/sprites.png --gif out/sprites.gif
 
 test: $(VENV)/.dev cpp-test
 	$(BIN)/python -m pytest -q
@@ -66,7 +66,7 @@ train-sprites16: $(VENV)/.base
 
 # The pictures of README.md and docs/, from the packaged model (and held-out sprites).
 pictures: $(VENV)/.dev
-	$(BIN)/fastdiff sample --context each --n 64 --guidance 2 --out docs/images/sprites16-ddim25.png
+	$(BIN)/fastdiff sample --context each --n 64 --guidance 2 --out docs/images/sprites16.png
 	$(BIN)/fastdiff sample --context each --n 20 --guidance 2 --out out/animated.png \
 	  --gif docs/images/sprites16.gif
 	$(BIN)/fastdiff sample $(COMPARED) --sampler ddim --steps 25 --out docs/images/compare-ddim25.png
@@ -75,6 +75,12 @@ pictures: $(VENV)/.dev
 	  --out docs/images/compare-nonoise.png
 	$(BIN)/python recipes/convergence_picture.py
 	$(BIN)/python recipes/editing_pictures.py --source ../shared/data/sprites --out docs/images
+
+# Quality against cost for every sampler: about an hour on two cores, resumed where it was left.
+frontier: $(VENV)/.dev
+	$(BIN)/fastdiff eval --frontier --out out/frontier-sprites16 --dtype bfloat16
+	cp out/frontier-sprites16/frontier.png docs/images/frontier-sprites16.png
+	cp out/frontier-sprites16/frontier.json benchmarks/results/frontier-sprites16.json
 
 machine:
 	@tools/check_machine.sh $(PYTHON)

@@ -1,7 +1,7 @@
 """fastdiff: samples from small image generators, the same sampler on every backend.
 
     import fastdiff
-    engine = fastdiff.compile("sprites16", sampler="ddim", steps=25)
+    engine = fastdiff.compile("sprites16")
     images = engine.sample(n=32, seed=0, context="monster").images  # [32, 3, 16, 16]
 
 Importing the package does no work: every name below is loaded when it is first used, and

@@ -23,7 +23,7 @@ from fastdiff.requests import contexts, editing, tables
 from fastdiff.requests.chunks import OnStep, Samples, Step, run_chunks
 from fastdiff.requests.counts import check_work, checked_n, count
 from fastdiff.requests.tables import SamplerLike
-from fastdiff.samplers import SamplerTable
+from fastdiff.samplers import DEFAULT_SAMPLER, SamplerTable
 from fastdiff.schedules import EDMSchedule, Schedule
 
 if TYPE_CHECKING:
@@ -258,7 +258,7 @@ def _weights(n: int) -> npt.NDArray[np.float64]:
 
 def compile(
     model: DiffusionModel | str | os.PathLike[str],
-    sampler: SamplerLike = "ddim",
+    sampler: SamplerLike = DEFAULT_SAMPLER,
     steps: int | None = None,
     *,
     backend: str = "auto",

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastdiff.errors import FastdiffError
-from fastdiff.samplers import SAMPLERS
+from fastdiff.samplers import DEFAULT_SAMPLER, SAMPLERS
 
 if TYPE_CHECKING:
     from fastdiff.engine import Engine
     from fastdiff.metrics.features import Features
 
-EVALUATIONS = "4,6,8,10,15,20,30,50"
+EVALUATIONS = "5,8,10,15,20,30"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--seed", type=int, default=0, help="first seed")
     what.add_argument("--guidance", type=float, default=1.0, help="classifier-free guidance scale")
     one = parser.add_argument_group("one sampler")
-    one.add_argument("--sampler", help=f"{', '.join(SAMPLERS)}; ddim unless given")
+    one.add_argument("--sampler", help=f"{', '.join(SAMPLERS)}; {DEFAULT_SAMPLER} unless given")
     one.add_argument("--steps", type=int, help="model evaluations (sampler's own default)")
     one.add_argument(
         "--set",
@@ -74,7 +74,7 @@ def _prepare(args: argparse.Namespace) -> tuple[Engine, Features]:
 
     engine = compile_engine(
         args.model,
-        args.sampler or "ddim",
+        args.sampler or DEFAULT_SAMPLER,
         args.steps,
         backend=args.backend,
         device=args.device,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastdiff.cli import editing
 from fastdiff.errors import FastdiffError
-from fastdiff.samplers import SAMPLERS
+from fastdiff.samplers import DEFAULT_SAMPLER, SAMPLERS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``fastdiff sample``."""
     what = parser.add_argument_group("what to draw")
     what.add_argument("--model", default="sprites16", help="packaged name or checkpoint file")
-    what.add_argument("--sampler", default="ddim", help=", ".join(SAMPLERS))
+    what.add_argument("--sampler", default=DEFAULT_SAMPLER, help=", ".join(SAMPLERS))
     what.add_argument("--steps", type=int, help="model evaluations (sampler's own default)")
     what.add_argument(
         "--set",

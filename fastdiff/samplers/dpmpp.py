@@ -21,6 +21,7 @@ from fastdiff.samplers.table import SamplerTable
 from fastdiff.schedules import AnySchedule
 
 DEFAULT_STEPS = 20
+SDE_STEPS = 15  # of the default sampler: see samplers/__init__.py
 FEW_STEPS = 15  # below, the order falls towards the end: extrapolating to lambda = inf is unstable
 
 
@@ -68,8 +69,8 @@ def dpmpp_2m_sde(
     spacing: str | None = None,
     strength: float = 1.0,
 ) -> SamplerTable:
-    """The table of SDE-DPM-Solver++ (2M), second order and stochastic, 20 rows unless given."""
-    rows = begin(schedule, steps, DEFAULT_STEPS, spacing, strength, clip, signal=False)
+    """The table of SDE-DPM-Solver++ (2M), second order and stochastic, 15 rows unless given."""
+    rows = begin(schedule, steps, SDE_STEPS, spacing, strength, clip, signal=False)
     return multistep(rows, order=2, sde=True).table("dpmpp_2m_sde")
 
 

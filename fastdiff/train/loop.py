@@ -176,9 +176,7 @@ class Trainer:
         """Draws 8 images a class from the averaged model, always from the same seeds."""
         model = self.averaged()
         device = self.device.type
-        engine = compile_engine(
-            model, "ddim", min(25, model.levels.T), backend="eager", device=device
-        )
+        engine = compile_engine(model, backend="eager", device=device)
         names = [name for name in model.labels for _ in range(8)]
         n = len(names) or 64
         samples = engine.sample(n, seed=0, context=names or None)

@@ -55,8 +55,8 @@ def test_sample_writes_all_that_was_asked(checkpoint, tmp_path):
     }
     flags = [v for pair in out.items() for v in pair]
     done = run(
-        "sample", "--model", checkpoint, "--steps", 6, "--context", "a:2,c:1", "--seed", 10,
-        "--guidance", 1.5, "--set", "eta=0.5", "--batch-size", 2, *flags,
+        "sample", "--model", checkpoint, "--sampler", "ddim", "--steps", 6, "--context", "a:2,c:1",
+        "--seed", 10, "--guidance", 1.5, "--set", "eta=0.5", "--batch-size", 2, *flags,
     )  # fmt: skip
     assert "3 images of tiny, ddim:6,eta=0.5, backend eager" in done.stdout
     model = fastdiff.load(checkpoint)
@@ -135,7 +135,7 @@ def test_an_image_is_drawn_again(checkpoint, tmp_path, pictures):
     assert seeds == list(range(5, 13))
     assert size == (8 * (32 + 2) + 2, 32 + 2 + 2)  # in one row
     assert (facts["image"], facts["strength"], facts["context"]) == ("a.png", 0.6, "none")
-    engine = fastdiff.compile(fastdiff.load(checkpoint), "ddim", 10, backend="eager")
+    engine = fastdiff.compile(fastdiff.load(checkpoint), steps=10, backend="eager")
     a = as_floats(pictures["a_8x8"])
     assert np.abs(images - engine.sample(8, seed=5, image=a).images).max() < 0.05  # 8-bit rounding
     args += ["--strength", 0.3, "--context", "b:2,c:1", "--guidance", 2]
@@ -172,7 +172,7 @@ def test_the_preview_of_x0_is_not_x(checkpoint, tmp_path):
 
 
 def test_ways_between_images_and_between_seeds(checkpoint, tmp_path, pictures):
-    engine = fastdiff.compile(fastdiff.load(checkpoint), "ddim", 6, backend="eager")
+    engine = fastdiff.compile(fastdiff.load(checkpoint), steps=6, backend="eager")
     files = [pictures["a"], pictures["b"]]
     images, seeds, facts, size = sampled(
         checkpoint, tmp_path, "--steps", 6, "--interpolate", *files, "--seed", 2
@@ -305,7 +305,7 @@ def test_wrong_input_ends_with_one_sentence_and_code_2(checkpoint, tmp_path, err
         ([*base, "--seeds", "1,x"], "--seeds: expected numbers and ranges"),
         ([*base, "--set", "eta"], "--set: expected NAME=VALUE"),
         ([*base, "--set", "steps=2"], "--set: steps has a flag of its own"),
-        ([*base, "--set", "eta=2"], "eta: expected a number from 0 to 1"),
+        ([*base, "--sampler", "ddim", "--set", "eta=2"], "eta: expected a number from 0 to 1"),
         ([*base, "--scale", 0], "--scale: expected 1 to 64"),
         ([*base, "--guidance", 2, "--context", "none"], "guidance: expected a context"),
         (["sample", "--model", checkpoint, "--out", "/proc/no/g.png"], "cannot write /proc/no"),

@@ -269,7 +269,7 @@ def test_a_foreign_scheduler_is_a_table_too(listener, monkeypatch):
         share = {} if begin == 0 else {"strength": (steps - begin) / steps}
         return build_table(scheduler.kind, schedule, steps, **share, **options)
 
-    monkeypatch.setattr("fastdiff.samplers.foreign.from_diffusers", from_diffusers, raising=False)
+    monkeypatch.setattr("fastdiff.samplers.from_diffusers", from_diffusers)
     foreign = Foreign()
     engine = fastdiff.compile(listener, foreign, 10, backend="eager")
     ours = fastdiff.compile(listener, "ddim", 10, backend="eager")

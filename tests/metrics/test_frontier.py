@@ -241,8 +241,8 @@ def files(tiny_model, tiny_features, tmp_path):
 
 def test_eval_prints_one_block_and_writes_json(files, tmp_path, capsys):
     out = tmp_path / "r" / "out.json"
-    flags = ["--steps", "3", "--n", "8", "--draws", "3", "--guidance", "2", "--seed", "9",
-             "--set", "eta=0.5", "--batch-size", "8", "--json", str(out)]  # fmt: skip
+    flags = ["--sampler", "ddim", "--steps", "3", "--n", "8", "--draws", "3", "--guidance", "2",
+             "--seed", "9", "--set", "eta=0.5", "--batch-size", "8", "--json", str(out)]  # fmt: skip
     assert main(["eval", *files, *flags]) == 0
     text = capsys.readouterr().out
     facts = json.loads(out.read_text())
@@ -287,7 +287,7 @@ def test_wrong_input_ends_with_one_sentence_and_code_2(files, tmp_path, capsys):
         ([*files, "--features", "sprites16"], "are of pictures [3, 16, 16], tiny draws"),
         ([*files, "--features", files[1]], "is not a features file of fastdiff"),
         ([*files, "--sampler", "magic"], "sampler: expected one of"),
-        ([*files, "--set", "eta=2"], "eta: expected a number from 0 to 1"),
+        ([*files, "--sampler", "ddim", "--set", "eta=2"], "eta: expected a number from 0 to 1"),
         ([*files, "--json", "/proc/no/x.json"], "cannot write /proc/no"),
         ([*files, "--frontier", "--steps", "3"], "--steps: not with --frontier"),
         ([*files, "--frontier", "--set", "eta=1"], "--set: not with --frontier"),

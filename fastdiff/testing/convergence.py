@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from fastdiff.samplers import SamplerTable, build_table
+from fastdiff.samplers.reference import run_all
 from fastdiff.schedules import Schedule
 from fastdiff.testing.mixture import Float64Array, Mixture
-from fastdiff.testing.running import run_all
 
 # Levels even in lambda, so that every step is as long as the next for a solver's error. Even in
 # the time they are not: the last gaps in lambda are wide, and no order shows.

@@ -9,7 +9,8 @@ diffusers = pytest.importorskip("diffusers")
 from fastdiff import schedules
 from fastdiff.samplers import build_table
 from fastdiff.samplers.path import path
-from fastdiff.testing.running import model, relative, run_all
+from fastdiff.samplers.reference import run_all
+from fastdiff.testing.network import model, relative
 from tests.samplers.double import Scheduler, in_double
 from tests.samplers.test_predictions import PREDICTIONS, ours
 

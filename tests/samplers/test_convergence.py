@@ -5,9 +5,9 @@ import pytest
 
 from fastdiff import noise
 from fastdiff.samplers import SAMPLERS, build_table
+from fastdiff.samplers.reference import run
 from fastdiff.testing.convergence import ORDERS, SCHEDULE, Exact, ode_error
 from fastdiff.testing.mixture import Mixture
-from fastdiff.testing.running import run
 
 MIXTURE = Mixture()
 N = 20_000

@@ -7,7 +7,7 @@ from fastdiff import FastdiffError, schedules
 from fastdiff.samplers import SAMPLERS, build_table, ddim
 from fastdiff.samplers.dpmpp import multistep
 from fastdiff.samplers.options import begin
-from fastdiff.testing.running import run
+from fastdiff.samplers.reference import run
 
 LEVELS_ALONE = ("plms", "lcm", "tcd")
 

@@ -7,7 +7,8 @@ pytest.importorskip("scipy")
 
 from fastdiff import schedules
 from fastdiff.samplers import SAMPLERS, build_table
-from fastdiff.testing.running import relative, run
+from fastdiff.samplers.reference import run
+from fastdiff.testing.network import relative
 from tests.samplers import papers
 
 T = 1000

@@ -11,7 +11,8 @@ from diffusers.schedulers import scheduling_ddpm
 from fastdiff import FastdiffError, schedules
 from fastdiff.samplers import ddim, ddpm
 from fastdiff.samplers.prediction import x0_and_eps
-from fastdiff.testing.running import model, relative, run
+from fastdiff.samplers.reference import run
+from fastdiff.testing.network import model, relative
 from tests.samplers.test_tables import answer
 
 # our kind -> diffusers' beta_schedule, beta_start, beta_end

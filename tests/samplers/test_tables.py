@@ -5,8 +5,9 @@ import pytest
 
 from fastdiff import FastdiffError, schedules
 from fastdiff.samplers import SamplerTable, build_table, ddim, ddpm
+from fastdiff.samplers.reference import run
 from fastdiff.samplers.table import INDEX, WIDTH
-from fastdiff.testing.running import model, relative, run
+from fastdiff.testing.network import model, relative
 
 COURSE = schedules.course()
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from fastdiff.samplers.foreign.watching import Prepared, Walk
-from fastdiff.samplers.table import M_DEPTH, X_DEPTH, Float64Array, SamplerTable
+from fastdiff.samplers.reference import run_all
+from fastdiff.samplers.table import Float64Array, SamplerTable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -103,21 +104,11 @@ def _theirs(
 def _ours(
     table: SamplerTable, start: Float64Array, noise: Float64Array, answer: Answer
 ) -> Float64Array:
-    """The same by the sentences at the top of ``table.py``."""
-    xs: list[Float64Array] = []
-    ms: list[Float64Array] = []
-    x, after = start, np.zeros((len(table), *start.shape))
-    for k in range(len(table)):
-        row = {name: table[name][k] for name in ("in_scale", "x0_from_x", "x0_from_m", "noise")}
-        m = answer(k, x, row["in_scale"] * x)
-        x0 = row["x0_from_x"] * x + row["x0_from_m"] * m
-        x0 = np.clip(x0, table["x0_lo"][k], table["x0_hi"][k])
-        if table["clamp_m"][k]:
-            m = (x0 - row["x0_from_x"] * x) / row["x0_from_m"]
-        xs, ms = [x, *xs][:X_DEPTH], [m, *ms][:M_DEPTH]
-        x = row["noise"] * noise[k] + (table["x0"][k] * x0 if table["x0"][k] else 0.0)
-        for prefix, past in (("x", xs), ("m", ms)):
-            for back, value in enumerate(past):
-                x = x + table[f"{prefix}[{back}]"][k] * value
-        after[k] = x
-    return after
+    """The same by the table, run by its reference."""
+    rows, scale = iter(range(len(table))), table["in_scale"]
+
+    def ask(seen: Float64Array, t: float) -> Float64Array:
+        k = next(rows)
+        return answer(k, seen / scale[k], seen)
+
+    return np.stack(run_all(table, start, noise, ask))

@@ -1,6 +1,6 @@
-"""A table's rows run by the contract's sentence, in NumPy, and a stand-in for a network.
+"""A table's rows run by the contract's sentences, in NumPy: what every backend does, faster.
 
-The contract is ``samplers/table.py``'s; every backend's update is this and faster.
+The contract is ``samplers/table.py``'s. Proofs of compiled tables and tests run by this.
 """
 
 from __future__ import annotations
@@ -15,16 +15,6 @@ from fastdiff.samplers.table import COLUMNS, M_DEPTH, X_DEPTH, SamplerTable
 
 Array = npt.NDArray[Any]
 Answer = Callable[[Array, float], Array]
-
-
-def model(x: Array, t: float) -> Array:
-    """A stand-in network's answer, like ``x``: smooth, bounded, not affine; ``t`` from 0 to 1."""
-    return np.asarray(np.tanh(0.7 * x + np.sin(3 * t)))
-
-
-def relative(a: Array, b: Array) -> float:
-    """The largest difference over the largest value of ``b``."""
-    return float(np.abs(a - b).max() / np.abs(b).max())
 
 
 def run_all(

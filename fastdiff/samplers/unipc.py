@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastdiff.samplers.form import ZERO, Form, X, remember
+from fastdiff.samplers.form import Form, X, combine, remember
 from fastdiff.samplers.options import Clip, begin, whole
 from fastdiff.samplers.table import Float64Array, SamplerTable
 from fastdiff.schedules import AnySchedule
@@ -44,13 +44,13 @@ def unipc(
             moved = sigma[k] / sigma[k - 1] * base - alpha[k] * float(np.expm1(-h)) * past[0]
             slopes = _slopes(past[0], past[1:used], lam[k - 1 :: -1], h)
             rho = _weights(lam[k - 1 :: -1][:used], h, used)
-            change = _sum(rho, [*slopes, x0 - past[0]])
+            change = combine(rho, [*slopes, x0 - past[0]])
             base = moved - alpha[k] * float(np.expm1(-h)) * change
         used = min(order, k + 1, count - k)
         h = lam[k + 1] - lam[k]
         slopes = _slopes(x0, past[: used - 1], lam[k::-1], h)
         rho = _weights(lam[k::-1][:used], h, used - 1)
-        rest = -alpha[k + 1] * float(np.expm1(-h)) * (x0 + _sum(rho, slopes))
+        rest = -alpha[k + 1] * float(np.expm1(-h)) * (x0 + combine(rho, slopes))
         ratio = sigma[k + 1] / sigma[k]
         rows.add(ratio * base + rest)
         if k < count - 1:
@@ -65,15 +65,14 @@ def _slopes(newest: Form, older: list[Form], lam: Float64Array, h: float) -> lis
 
 
 def _weights(lam: Float64Array, h: float, unknowns: int) -> Float64Array:
-    """rho of equation 6: for the predictor ``unknowns`` is one less than the points ``lam``.
+    """rho of equation 6, ``unknowns`` of them: as many as the points ``lam`` for the corrector,
+    whose last is the new point with r = 1, and one less for the predictor.
 
     One unknown is taken as 1/2, as the paper does for its second order.
     """
     if unknowns < 2:
         return np.full(unknowns, 0.5)
     r = np.array([*(lam[1:] - lam[0]) / h, 1.0])[:unknowns]
-    if unknowns == len(lam):  # the corrector's last point is the new one, r = 1
-        r[-1] = 1.0
     phi, factorial = np.expm1(-h) / -h - 1.0, 1.0
     b = np.empty(unknowns)
     for i in range(unknowns):
@@ -81,10 +80,3 @@ def _weights(lam: Float64Array, h: float, unknowns: int) -> Float64Array:
         factorial *= i + 2
         phi = phi / -h - 1.0 / factorial
     return np.asarray(np.linalg.solve(np.vander(r, increasing=True).T, b))
-
-
-def _sum(weights: Float64Array, forms: list[Form]) -> Form:
-    total = ZERO
-    for weight, form in zip(weights, forms, strict=True):
-        total = total + float(weight) * form
-    return total

@@ -1,21 +1,23 @@
-# fastdiff_cpu, fastdiff_cuda: the code, as static libraries. fastdiff: the shared C library.
+# fastdiff_cpu: core and kernels. fastdiff_engine: plans and the loop. fastdiff_cuda. Static, all of
+# them. fastdiff: the shared C library.
 
-add_library(
-  fastdiff_cpu STATIC
-  core/cpu_count.cpp
-  core/cpu_features.cpp
-  core/thread_pool.cpp
-  cpu/dispatch.cpp
-  cpu/noise.cpp
-  cpu/reference/noise.cpp)
+# By room: a new op is a new file, and no list here has to know of it.
+file(GLOB cpu_sources CONFIGURE_DEPENDS core/*.cpp ops/*.cpp cpu/*.cpp cpu/reference/*.cpp
+     cpu/simd/*_plain.cpp)
+file(GLOB engine_sources CONFIGURE_DEPENDS plan/*.cpp sampling/*.cpp)
+file(GLOB capi_sources CONFIGURE_DEPENDS capi/*.cpp)
+add_library(fastdiff_cpu STATIC ${cpu_sources})
 target_link_libraries(fastdiff_cpu PUBLIC fastdiff_options)
+add_library(fastdiff_engine STATIC ${engine_sources})
+target_link_libraries(fastdiff_engine PUBLIC fastdiff_cpu)
 
-# The only files compiled for more than the baseline processor; cpu/dispatch.cpp calls them only
-# where the machine has the instructions. An object library, so that a test can look inside.
+# The only files compiled for more than the baseline processor; they are called only where the
+# machine has the instructions (cpu/dispatch.h). An object library, so that a test can look inside.
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
-  set(avx2_sources cpu/simd/noise_avx2.cpp)
-  set(avx512_sources cpu/simd/noise_avx512.cpp)
-  add_library(fastdiff_simd OBJECT ${avx2_sources} ${avx512_sources})
+  file(GLOB avx2_sources CONFIGURE_DEPENDS cpu/simd/*_avx2.cpp)
+  file(GLOB avx512_sources CONFIGURE_DEPENDS cpu/simd/*_avx512.cpp)
+  file(GLOB bf16_sources CONFIGURE_DEPENDS cpu/simd/*_avx512_bf16.cpp)
+  add_library(fastdiff_simd OBJECT ${avx2_sources} ${avx512_sources} ${bf16_sources})
   target_link_libraries(fastdiff_simd PRIVATE fastdiff_options)
   set(avx512_flags -mavx2 -mfma -mavx512f -mavx512vl -mavx512bw -mavx512dq)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
@@ -24,8 +26,11 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   endif()
   set_source_files_properties(${avx2_sources} PROPERTIES COMPILE_OPTIONS "-mavx2;-mfma")
   set_source_files_properties(${avx512_sources} PROPERTIES COMPILE_OPTIONS "${avx512_flags}")
+  set_source_files_properties(${bf16_sources} PROPERTIES COMPILE_OPTIONS
+                              "${avx512_flags};-mavx512bf16")
   target_sources(fastdiff_cpu PRIVATE $<TARGET_OBJECTS:fastdiff_simd>)
-  target_compile_definitions(fastdiff_cpu PRIVATE FD_HAVE_X86_SIMD)
+  # PUBLIC: dispatch.h asks for it too.
+  target_compile_definitions(fastdiff_cpu PUBLIC FD_HAVE_X86_SIMD)
 endif()
 
 if(FASTDIFF_HAVE_CUDA)
@@ -40,9 +45,9 @@ else()
 endif()
 target_link_libraries(fastdiff_cuda PUBLIC fastdiff_options)
 
-add_library(fastdiff SHARED capi/library.cpp capi/noise.cpp)
+add_library(fastdiff SHARED ${capi_sources})
 add_library(fastdiff::fastdiff ALIAS fastdiff)
-target_link_libraries(fastdiff PRIVATE fastdiff_cpu)
+target_link_libraries(fastdiff PRIVATE fastdiff_engine)
 target_compile_definitions(fastdiff PRIVATE FD_BUILDING_LIBRARY
                                             FASTDIFF_VERSION="${FASTDIFF_VERSION}")
 target_include_directories(fastdiff PUBLIC "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>"

@@ -20,10 +20,10 @@ struct CpuidLeaf {
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
 };
 
-CpuidLeaf cpuid(unsigned leaf) {
+CpuidLeaf cpuid(unsigned leaf, unsigned subleaf = 0) {
   CpuidLeaf r;
   // Leaves that the processor lacks are reported as "nothing supported".
-  __get_cpuid_count(leaf, 0, &r.eax, &r.ebx, &r.ecx, &r.edx);
+  __get_cpuid_count(leaf, subleaf, &r.eax, &r.ebx, &r.ecx, &r.edx);
   return r;
 }
 
@@ -48,7 +48,8 @@ Isa detect() {
   const std::uint64_t state = saved_state();
   if (!has_all(state, ymm_state)) return Isa::scalar;
   if (!has_all(leaf7.ebx, avx512_f_dq_bw_vl) || !has_all(state, zmm_state)) return Isa::avx2;
-  return Isa::avx512;
+  constexpr unsigned avx512_bf16 = 1u << 5;  // leaf 7.1, eax
+  return has_all(cpuid(7, 1).eax, avx512_bf16) ? Isa::avx512_bf16 : Isa::avx512;
 }
 
 #else
@@ -61,6 +62,8 @@ Isa detect() { return Isa::scalar; }
 
 const char* isa_name(Isa isa) {
   switch (isa) {
+    case Isa::avx512_bf16:
+      return "avx512_bf16";
     case Isa::avx512:
       return "avx512";
     case Isa::avx2:
@@ -80,12 +83,12 @@ Isa parse_isa(const char* source, const char* text) {
   for (Isa isa : kAllIsas) {
     if (std::string(text) == isa_name(isa)) return isa;
   }
-  fail_argument(source, "scalar, avx2 or avx512", "'" + std::string(text) + "'");
+  fail_argument(source, "scalar, avx2, avx512 or avx512_bf16", "'" + std::string(text) + "'");
 }
 
 Isa max_isa_from_environment() {
   const char* text = std::getenv("FASTDIFF_MAX_ISA");
-  if (text == nullptr || *text == '\0') return Isa::avx512;
+  if (text == nullptr || *text == '\0') return Isa::avx512_bf16;
   return parse_isa("FASTDIFF_MAX_ISA", text);
 }
 

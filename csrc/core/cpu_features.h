@@ -4,9 +4,10 @@
 
 namespace fd {
 
-enum class Isa { scalar = 0, avx2 = 1, avx512 = 2 };  // ordered: each includes those before it
+// Ordered: each includes those before it. avx512_bf16 is avx512 with bfloat16 dot products.
+enum class Isa { scalar = 0, avx2 = 1, avx512 = 2, avx512_bf16 = 3 };
 
-constexpr Isa kAllIsas[] = {Isa::scalar, Isa::avx2, Isa::avx512};
+constexpr Isa kAllIsas[] = {Isa::scalar, Isa::avx2, Isa::avx512, Isa::avx512_bf16};
 
 const char* isa_name(Isa isa);
 

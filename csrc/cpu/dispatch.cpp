@@ -8,7 +8,7 @@ namespace fd {
 
 std::vector<Isa> compiled_isas() {
 #if defined(FD_HAVE_X86_SIMD)
-  return {Isa::scalar, Isa::avx2, Isa::avx512};
+  return {Isa::scalar, Isa::avx2, Isa::avx512, Isa::avx512_bf16};
 #else
   return {Isa::scalar};
 #endif
@@ -35,6 +35,7 @@ const NoiseKernels& noise_kernels(Isa isa) {
     case Isa::avx2:
       return kNoiseAvx2;
     case Isa::avx512:
+    case Isa::avx512_bf16:
       return kNoiseAvx512;
 #else
     default:

@@ -38,7 +38,7 @@ class FakeCgroup {
 
 TEST(isa_names_go_both_ways) {
   for (fd::Isa isa : fd::kAllIsas) CHECK(fd::parse_isa("isa", fd::isa_name(isa)) == isa);
-  CHECK_THROWS(fd::InvalidArgument, "isa: expected scalar, avx2 or avx512, got 'sse9'",
+  CHECK_THROWS(fd::InvalidArgument, "isa: expected scalar, avx2, avx512 or avx512_bf16, got 'sse9'",
                fd::parse_isa("isa", "sse9"));
 }
 
@@ -48,7 +48,7 @@ TEST(environment_caps_the_isa) {
   setenv("FASTDIFF_MAX_ISA", "", 1);
   CHECK(fd::available_isas().back() <= fd::machine_isa());
   setenv("FASTDIFF_MAX_ISA", "AVX2", 1);
-  CHECK_THROWS(fd::InvalidArgument, "FASTDIFF_MAX_ISA: expected scalar, avx2 or avx512, got 'AVX2'",
+  CHECK_THROWS(fd::InvalidArgument, "FASTDIFF_MAX_ISA: expected scalar, avx2, avx512 or avx512_bf16, got 'AVX2'",
                fd::active_isa());
   unsetenv("FASTDIFF_MAX_ISA");
   CHECK(fd::active_isa() == fd::available_isas().back());  // the failure before left nothing

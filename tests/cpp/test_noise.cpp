@@ -79,7 +79,7 @@ TEST(every_isa_equals_the_reference) {
 
 TEST(simd_isas_agree_bit_for_bit) {
   const auto isas = fd::available_isas();
-  if (isas.back() != fd::Isa::avx512) return;  // needs two of them
+  if (isas.back() < fd::Isa::avx512) return;  // needs two of them
   const Batch batch(3, 50001, true);
   CHECK(fill(fd::noise_normal, batch, 1, &fd::noise_kernels(fd::Isa::avx2)) ==
         fill(fd::noise_normal, batch, 1, &fd::noise_kernels(fd::Isa::avx512)));

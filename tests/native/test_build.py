@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-ISAS = ("scalar", "avx2", "avx512")
+ISAS = ("scalar", "avx2", "avx512", "avx512_bf16")
 
 needs_native = pytest.mark.skipif(
     importlib.util.find_spec("fastdiff._native") is None, reason="fastdiff._native is not built"
@@ -101,7 +101,9 @@ print(_native.isa(), hashlib.sha256(words.tobytes() + uniform.tobytes()).hexdige
 def test_wrong_max_isa_is_named() -> None:
     result = in_python("from fastdiff import _native; _native.isa()", FASTDIFF_MAX_ISA="sse9")
     assert result.returncode != 0
-    message = "ValueError: FASTDIFF_MAX_ISA: expected scalar, avx2 or avx512, got 'sse9'"
+    message = (
+        "ValueError: FASTDIFF_MAX_ISA: expected scalar, avx2, avx512 or avx512_bf16, got 'sse9'"
+    )
     assert message in result.stderr
 
 

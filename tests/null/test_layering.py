@@ -54,13 +54,13 @@ CPP = {
     "include": set(),
     "core": set(),
     "ops": {"core"},
-    "plan": {"core", "ops"},
-    "sampling": {"core", "plan"},
+    "plan": {"core", "ops", "cpu"},
+    "sampling": {"core", "ops", "cpu", "plan"},
     "cpu": {"core", "ops"},
     "pixelcnn": {"core", "cpu", "ops", "plan"},
-    "cuda": {"core", "ops", "sampling"},
-    "capi": {"include", "core", "cpu", "plan", "sampling", "pixelcnn"},
-    "bindings": {"core", "cpu", "cuda", "plan", "sampling", "pixelcnn"},
+    "cuda": {"core", "ops"},
+    "capi": {"include", "core", "ops", "cpu", "plan", "sampling", "pixelcnn"},
+    "bindings": {"core", "ops", "cpu", "cuda", "plan", "sampling", "pixelcnn"},
     "tools": {"include"},
 }
 

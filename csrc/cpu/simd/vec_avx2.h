@@ -82,5 +82,41 @@ inline U32 load(const std::uint32_t* from) {
   return _mm256_loadu_si256(reinterpret_cast<const U32*>(from));
 }
 
+inline F32 zero() { return _mm256_setzero_ps(); }
+inline F32 load(const float* from) { return _mm256_loadu_ps(from); }
+inline void store(float* to, F32 a) { _mm256_storeu_ps(to, a); }
+// The first `count` < kLanes elements; the other lanes are 0, or not written.
+inline U32 first_lanes(std::size_t count) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)),
+                            _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+inline F32 load_partial(const float* from, std::size_t count) {
+  return _mm256_maskload_ps(from, first_lanes(count));
+}
+inline void store_partial(float* to, F32 a, std::size_t count) {
+  _mm256_maskstore_ps(to, first_lanes(count), a);
+}
+inline F32 div(F32 a, F32 b) { return _mm256_div_ps(a, b); }
+// As the instructions have it: the second operand where either is nan.
+inline F32 max(F32 a, F32 b) { return _mm256_max_ps(a, b); }
+inline F32 min(F32 a, F32 b) { return _mm256_min_ps(a, b); }
+inline F32 abs(F32 a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
+inline F32 neg_fma(F32 a, F32 b, F32 c) { return _mm256_fnmadd_ps(a, b, c); }  // c - a b
+inline U32 or_(U32 a, U32 b) { return _mm256_or_si256(a, b); }
+inline float sum_lanes(F32 a) {
+  __m128 s = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+  s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+  return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+}
+inline float max_lanes(F32 a) {
+  __m128 s = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+  s = _mm_max_ps(s, _mm_movehl_ps(s, s));
+  return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
+}
+// Lanes where x < y take a, the others b (nan compares false).
+inline F32 select_less(F32 x, F32 y, F32 a, F32 b) {
+  return _mm256_blendv_ps(b, a, _mm256_cmp_ps(x, y, _CMP_LT_OQ));
+}
+
 }  // namespace
 }  // namespace fd

@@ -73,5 +73,32 @@ inline void store_transposed(const U32 w[4], void* out) {
 
 inline U32 load(const std::uint32_t* from) { return _mm512_loadu_si512(from); }
 
+inline F32 zero() { return _mm512_setzero_ps(); }
+inline F32 load(const float* from) { return _mm512_loadu_ps(from); }
+inline void store(float* to, F32 a) { _mm512_storeu_ps(to, a); }
+// The first `count` < kLanes elements; the other lanes are 0, or not written.
+inline __mmask16 first_lanes(std::size_t count) {
+  return static_cast<__mmask16>((1u << count) - 1u);
+}
+inline F32 load_partial(const float* from, std::size_t count) {
+  return _mm512_maskz_loadu_ps(first_lanes(count), from);
+}
+inline void store_partial(float* to, F32 a, std::size_t count) {
+  _mm512_mask_storeu_ps(to, first_lanes(count), a);
+}
+inline F32 div(F32 a, F32 b) { return _mm512_div_ps(a, b); }
+// As the instructions have it: the second operand where either is nan.
+inline F32 max(F32 a, F32 b) { return _mm512_max_ps(a, b); }
+inline F32 min(F32 a, F32 b) { return _mm512_min_ps(a, b); }
+inline F32 abs(F32 a) { return _mm512_abs_ps(a); }
+inline F32 neg_fma(F32 a, F32 b, F32 c) { return _mm512_fnmadd_ps(a, b, c); }  // c - a b
+inline U32 or_(U32 a, U32 b) { return _mm512_or_si512(a, b); }
+inline float sum_lanes(F32 a) { return _mm512_reduce_add_ps(a); }
+inline float max_lanes(F32 a) { return _mm512_reduce_max_ps(a); }
+// Lanes where x < y take a, the others b (nan compares false).
+inline F32 select_less(F32 x, F32 y, F32 a, F32 b) {
+  return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, y, _CMP_LT_OQ), b, a);
+}
+
 }  // namespace
 }  // namespace fd

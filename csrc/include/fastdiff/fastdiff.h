@@ -29,8 +29,8 @@ typedef enum fd_status {
 /* The version of the library, "major.minor.patch". */
 FD_API const char* fd_version(void);
 
-/* The instruction set in use: "scalar", "avx2" or "avx512"; NULL where FASTDIFF_MAX_ISA is set to
- * anything else, and fd_last_error() says so. */
+/* The instruction set in use: "scalar", "avx2", "avx512" or "avx512_bf16"; NULL where
+ * FASTDIFF_MAX_ISA is set to anything else, and fd_last_error() says so. */
 FD_API const char* fd_isa_name(void);
 
 /* The text of this thread's last failure, "" where there was none. Valid until the thread's next

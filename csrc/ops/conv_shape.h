@@ -1,0 +1,17 @@
+// A convolution's shape, transposed or not. Plain data, no inline code.
+#pragma once
+
+namespace fd {
+
+struct ConvShape {
+  int in_channels = 0, out_channels = 0, groups = 1;
+  int kernel_y = 1, kernel_x = 1;
+  int stride_y = 1, stride_x = 1;
+  int padding_y = 0, padding_x = 0;
+  int dilation_y = 1, dilation_x = 1;
+  bool transposed = false;  // then out_height follows from output_padding as torch defines it
+  int height = 1, width = 1;
+  int out_height = 1, out_width = 1;
+};
+
+}  // namespace fd

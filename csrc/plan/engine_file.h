@@ -1,0 +1,44 @@
+// An engine file (docs/architecture.md): what a model needs to be sampled from, in one safetensors
+// file. Reading it is the border that no damaged, truncated or hostile file crosses.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "plan/program.h"
+
+namespace fd {
+
+constexpr int kEngineFileFormat = 1;
+constexpr int kTableColumns = 19;
+
+struct EngineFile {
+  std::string name;                          // the model's
+  std::int64_t sample_shape[3] = {0, 0, 0};  // C, H, W
+  std::int64_t context_width = 0;            // 0: the model takes no context
+  std::vector<std::string> labels;           // of one-hot contexts, or empty
+  // By binding time (fastdiff/program/binding.py); a part without nodes has no outputs. Values that
+  // one part makes and another reads have the same name in both. x, t, context: the inputs' names.
+  Program row, request, row_request, step;
+  std::string x, t, context;
+  // The default sampler table (samplers/table.py), [rows, 19] row-major.
+  std::string table_name;
+  std::vector<double> table;
+  double init_scale = 1;
+  std::string schedule;  // JSON text, as checkpoints have it; kept for people
+
+  // What the constants point into.
+  std::vector<std::shared_ptr<const void>> owned;
+
+  std::size_t table_rows() const { return table.size() / kTableColumns; }
+};
+
+// The file's content; `bytes` may go away afterwards. InvalidArgument in one sentence that begins
+// with `source` (a path, for people) where it is not an engine file that this version can read.
+EngineFile read_engine_file(const void* bytes, std::size_t size, const std::string& source);
+EngineFile read_engine_file(const std::string& path);
+
+}  // namespace fd

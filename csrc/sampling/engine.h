@@ -1,0 +1,51 @@
+// An engine: an engine file planned for this machine. Immutable once made; any number of threads
+// may sample from it at once, each request with its own workspace.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "core/cpu_features.h"
+#include "cpu/conv.h"
+#include "plan/engine_file.h"
+#include "sampling/loop.h"
+#include "sampling/request.h"
+
+namespace fd {
+
+struct EngineOptions {
+  int threads = 0;  // 0: FASTDIFF_THREADS, else the CPUs this process may use
+  Precision precision = Precision::float32;
+  bool exact = false;     // only algorithms within twice eager's own error (no Winograd)
+  bool autotune = true;   // measure, and keep what was found in the cache; false: the heuristic
+  std::string cache_dir;  // of the tuning cache; empty: FASTDIFF_CACHE_DIR, else ~/.cache/fastdiff
+  // Called while tuning with what is done of what is to be done; may be empty.
+  std::function<void(std::size_t done, std::size_t total)> progress;
+};
+
+class Engine {
+ public:
+  static std::unique_ptr<Engine> make(EngineFile file, const EngineOptions& options);
+  virtual ~Engine() = default;
+
+  virtual const EngineFile& file() const = 0;
+  virtual LoopShape shape() const = 0;
+  virtual int threads() const = 0;
+  // One paragraph: instruction set, precision, threads; and the plan for a batch, a line an op.
+  virtual std::string describe(std::size_t batch) const = 0;
+
+  // Checks the request's shapes and values (InvalidArgument) and runs it: x into out [n, C, H, W],
+  // not clipped; the number of rows done. Runs in chunks of bounded memory, except that a request
+  // with after_row runs as one.
+  virtual std::size_t sample(const SampleRequest& request, float* out) const = 0;
+
+  // The network alone, for tests and benchmarks: m of n samples at the given times and contexts
+  // (null for none), x and m float [n, C, H, W], times float [n].
+  virtual void predict(std::size_t n, const float* x, const float* times, const float* context,
+                       float* m) const = 0;
+};
+
+}  // namespace fd

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+from os import PathLike
 from typing import TypedDict, type_check_only
 
 import numpy as np
@@ -78,3 +80,66 @@ def cuda_noise_normal(
     out_ptr: int,
     cuda_stream: int,
 ) -> None: ...
+
+# x and x0 after a row, copied; RuntimeError once the callback that was given it has returned.
+class RowView:
+    def x(self) -> NDArray[np.float32]: ...  # [n, C, H, W]
+    def x0(self) -> NDArray[np.float32]: ...  # ValueError where has_x0 is False
+    @property
+    def has_x0(self) -> bool: ...
+
+# An engine file, planned for this machine. ValueError: a wrong argument, or a file that cannot be
+# read. Functions may raise: the call ends and raises the same.
+class Engine:
+    def __init__(
+        self,
+        file: bytes | str | PathLike[str],  # its content, or where it is
+        threads: int = 0,
+        precision: str = "float32",  # or "bf16"
+        exact: bool = False,
+        autotune: bool = True,
+        cache_dir: str = "",
+        progress: Callable[[int, int], object] | None = None,
+    ) -> None: ...
+    def sample(
+        self,
+        table: NDArray[np.float64],  # [rows, 19]
+        init_scale: float,
+        seeds: NDArray[np.uint64],  # [n]
+        context: NDArray[np.float32] | None = None,  # [n, context_width]
+        guidance: NDArray[np.float32] | None = None,  # [n]
+        guidance_rescale: NDArray[np.float32] | None = None,  # [n]
+        guided_rows: int | None = None,
+        x_T: NDArray[np.float32] | None = None,  # [n, C, H, W]
+        image: NDArray[np.float32] | None = None,  # [n, C, H, W]
+        from_image: bool = False,
+        mask: NDArray[np.float32] | None = None,  # [n, 1, H, W]
+        after_row: Callable[[int, RowView], object] | None = None,  # False stops
+    ) -> tuple[NDArray[np.float32], int]: ...  # x [n, C, H, W], not clipped, and the rows done
+    def predict(
+        self,
+        x: NDArray[np.float32],  # [n, C, H, W]
+        times: NDArray[np.float32],  # [n]
+        context: NDArray[np.float32] | None = None,  # [n, context_width]
+    ) -> NDArray[np.float32]: ...  # [n, C, H, W]
+    def describe(self, batch: int = 1) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def sample_shape(self) -> tuple[int, int, int]: ...
+    @property
+    def context_width(self) -> int: ...
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+    @property
+    def table(self) -> NDArray[np.float64]: ...  # a copy
+    @property
+    def table_name(self) -> str: ...
+    @property
+    def init_scale(self) -> float: ...
+    @property
+    def to_noise(self) -> bool: ...
+    @property
+    def schedule(self) -> str: ...  # JSON
+    @property
+    def threads(self) -> int: ...

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fastdiff.backends.base import Backend, Float32Array, Request
-from fastdiff.backends.registry import choose
+from fastdiff.backends.base import Float32Array, Request
+from fastdiff.backends.registry import prepare
 from fastdiff.errors import FastdiffError
 from fastdiff.noise import STREAM_INIT, SeedsLike, as_seeds, normal
 from fastdiff.requests import contexts, editing, tables
 from fastdiff.requests.chunks import OnStep, Samples, Step, run_chunks
-from fastdiff.requests.counts import check_work, checked_n, count
+from fastdiff.requests.counts import check_work, checked_n
+from fastdiff.requests.sampling import StartLike, resolve
 from fastdiff.requests.tables import SamplerLike
 from fastdiff.samplers import DEFAULT_SAMPLER, SamplerTable
 from fastdiff.schedules import EDMSchedule, Schedule
@@ -38,8 +39,8 @@ class Engine:
     def __init__(
         self,
         model: DiffusionModel,
-        backend: Backend,
-        options: dict[str, Any],
+        backend: str,
+        options: Mapping[str, Any],
         sampler: SamplerLike,
         steps: int | None,
         sampler_options: dict[str, Any],
@@ -49,7 +50,6 @@ class Engine:
                 "strength: expected with the image that it is for, in sample(image=...), not here"
             )
         self.model = model
-        self.backend = backend.name
         self.dtype: str = options.get("dtype", "float32")
         # A scheduler is its owner's, who may change it; a name and a table cannot change.
         self._sampler = copy.deepcopy(sampler) if tables.is_scheduler(sampler) else sampler
@@ -57,12 +57,15 @@ class Engine:
         self.table = tables.table_of(self._sampler, model.schedule, steps, sampler_options)
         # A name whose steps were left to it keeps them when a request changes its options.
         self._steps = len(self.table) if isinstance(sampler, str) else steps
-        self._runner = backend.prepare(model, **options)
+        prepared = prepare(backend, model, options)
+        self.backend, self.passed_over = prepared.backend, prepared.passed_over
+        self._runner = prepared.runner
 
     def __repr__(self) -> str:
+        others = "".join(f"; {name}: {why}" for name, why in self.passed_over.items())
         return (
             f"Engine({self.model.name}, {self.table.name}, "
-            f"backend={self.backend}: {self._runner.describe()})"
+            f"backend={self.backend}: {self._runner.describe()}{others})"
         )
 
     def sample(
@@ -74,7 +77,7 @@ class Engine:
         guidance: float | Sequence[float] | Float32Array | None = None,
         guidance_rescale: float | Sequence[float] | Float32Array = 0.0,
         guidance_until: float = 1.0,
-        x_T: npt.NDArray[Any] | Callable[[SamplerTable], npt.NDArray[Any]] | None = None,
+        x_T: StartLike = None,
         image: npt.NDArray[Any] | None = None,
         strength: float | None = None,
         mask: npt.NDArray[Any] | None = None,
@@ -116,36 +119,27 @@ class Engine:
 
         Raises FastdiffError where an argument is wrong, before anything is drawn.
         """
-        given = {"x_T": None if callable(x_T) else x_T, "image": image, "mask": mask}
-        arrays = {k: editing.as_array(k, v) for k, v in given.items() if v is not None}
-        n, shape = count(n, seed, context, arrays), self.model.sample_shape
-        seeds = as_seeds(seed, n)
-        strength = editing.resolve_strength(
-            strength, x_T is not None, image is not None, mask is not None
-        )
-        table = self._table_for(sampler, steps, strength, sampler_options)
-        tables.check_leads_to_image(table)
-        if image is not None:
-            tables.check_levels(table, None if mask is not None else 1)
-        if callable(x_T):
-            arrays["x_T"] = editing.as_array("x_T", x_T(table))
+
+        def table_for(share: float) -> SamplerTable:
+            return self._table_for(sampler, steps, share, sampler_options)
+
         check_work(batch_size, every, on_step)
-        ctx = contexts.resolve(context, n, self.model.context_width, self.model.labels)
-        start, picture, hole = (arrays.get(what) for what in ("x_T", "image", "mask"))
-        whole = Request(
-            table,
-            seeds,
-            ctx,
-            guidance=contexts.resolve_guidance(guidance, n, ctx, context is not None),
-            guidance_rescale=contexts.resolve_rescale(guidance_rescale, n),
-            guided_rows=contexts.resolve_until(guidance_until, len(table)),
-            x_T=None if start is None else editing.as_start(start, n, shape),
-            image=None if picture is None else editing.as_images("image", picture, n, shape),
-            # Under a mask and at full strength the rest is drawn from noise alone, like any image.
-            from_image=image is not None and (mask is None or strength < 1),
-            mask=None if hole is None else editing.as_mask(hole, n, shape),
+        whole = resolve(
+            self.model,
+            table_for,
+            n,
+            seed,
+            context=context,
+            guidance=guidance,
+            guidance_rescale=guidance_rescale,
+            guidance_until=guidance_until,
+            x_T=x_T,
+            image=image,
+            strength=strength,
+            mask=mask,
         )
         bar = self.model.name if progress else None
+        shape = self.model.sample_shape
         return run_chunks(self._runner, whole, shape, batch_size, on_step, every, bar)
 
     def interpolate(
@@ -229,6 +223,17 @@ class Engine:
             latents[first:last] = self._runner.run(whole.part(first, last)).x
         return latents
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the engine file: the model's program with its weights, the table, the schedule.
+
+        It holds no code and nothing of this machine. ``fastdiff.runtime.load`` runs it without
+        torch, ``fd_engine_load`` from C, ``fastdiff-run`` from the command line.
+        """
+        from fastdiff.program.engine_file import write
+        from fastdiff.program.save import engine_bytes_of
+
+        write(path, engine_bytes_of(self.model, self.table))
+
     def _noises(self, seeds: npt.NDArray[np.uint64]) -> Float32Array:
         """The initial noises of the seeds, [n, C, H, W]: the reference's, every backend's to within
         ``noise.NORMAL_TOLERANCE``.
@@ -264,16 +269,18 @@ def compile(
     backend: str = "auto",
     device: str | None = None,
     dtype: str | None = None,
+    options: Mapping[str, Any] | None = None,
     **sampler_options: Any,
 ) -> Engine:
     """An engine for a model (or the name or path of one), a sampler and a backend.
 
     ``sampler``: a name with its options (``eta=0.5``), a :class:`SamplerTable`, or a scheduler
     object of diffusers, with ``steps``. ``steps``: model evaluations, the sampler's own default
-    unless given. ``backend``: ``"auto"`` takes the fastest one available; ``engine.backend`` says
-    which. ``device``, ``dtype``: passed to the backend where given.
+    unless given. ``backend``: ``"auto"`` takes the fastest one that is available and can run the
+    model; ``engine.backend`` says which, ``engine.passed_over`` why not a faster one. ``device``,
+    ``dtype`` and ``options`` are passed to the backend where given: ``native`` takes ``threads``,
+    ``exact`` and ``autotune`` (``backends/native.py``).
     """
-    chosen = choose(backend)
     if isinstance(model, (str, os.PathLike)):
         from fastdiff.checkpoint import load
 
@@ -283,5 +290,6 @@ def compile(
             "model: expected a fastdiff.DiffusionModel, a packaged name or a checkpoint's path, "
             f"got {type(model).__name__} (wrap a network: DiffusionModel(module, schedule, shape))"
         )
-    options = {k: v for k, v in (("device", device), ("dtype", dtype)) if v is not None}
-    return Engine(model, chosen, options, sampler, steps, sampler_options)
+    named = {k: v for k, v in (("device", device), ("dtype", dtype)) if v is not None}
+    given = {**(options or {}), **named}
+    return Engine(model, backend, given, sampler, steps, sampler_options)

@@ -211,8 +211,19 @@ class EDMSchedule:
                 f"got {self.sigma_min}"
             )
 
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain values, as engine files store them."""
+        return {"kind": "edm", **asdict(self)}
+
 
 AnySchedule = Schedule | EDMSchedule
+
+
+def from_dict(values: Mapping[str, Any]) -> AnySchedule:
+    """The schedule that a ``to_dict`` described, of either family."""
+    if values.get("kind") == "edm":
+        return EDMSchedule(**{k: v for k, v in values.items() if k != "kind"})
+    return Schedule.from_dict(values)
 
 
 def _alpha_bar(alpha: Float64Array) -> Float64Array:

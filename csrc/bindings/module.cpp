@@ -66,4 +66,5 @@ PYBIND11_MODULE(_native, module) {
              "The compiler, the CUDA version (None without CUDA) and the instruction sets that are "
              "compiled in.");
   fd::bind_noise(module);
+  fd::bind_engine(module);
 }

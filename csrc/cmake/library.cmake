@@ -10,6 +10,8 @@ add_library(fastdiff_cpu STATIC ${cpu_sources})
 target_link_libraries(fastdiff_cpu PUBLIC fastdiff_options)
 add_library(fastdiff_engine STATIC ${engine_sources})
 target_link_libraries(fastdiff_engine PUBLIC fastdiff_cpu)
+# Tuning caches name the version that measured.
+target_compile_definitions(fastdiff_engine PRIVATE FASTDIFF_VERSION="${FASTDIFF_VERSION}")
 
 # The only files compiled for more than the baseline processor; they are called only where the
 # machine has the instructions (cpu/dispatch.h). An object library, so that a test can look inside.
@@ -61,19 +63,6 @@ if(NOT APPLE)
   target_link_options(fastdiff PRIVATE "LINKER:--version-script=${exports}" "LINKER:-z,nodelete")
 endif()
 
-include(GNUInstallDirs)
-include(CMakePackageConfigHelpers)
-set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/fastdiff")
-install(TARGETS fastdiff EXPORT fastdiff_targets COMPONENT library)
-install(DIRECTORY include/fastdiff TYPE INCLUDE COMPONENT library)
-install(EXPORT fastdiff_targets NAMESPACE fastdiff:: FILE fastdiff-config.cmake
-        DESTINATION "${package_dir}" COMPONENT library)
-write_basic_package_version_file(fastdiff-config-version.cmake COMPATIBILITY SameMinorVersion)
-# Relative, so that the installed folder can be moved.
-file(RELATIVE_PATH prefix_from_pkgconfig "${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig"
-     "${CMAKE_INSTALL_PREFIX}")
-configure_file(capi/fastdiff.pc.in fastdiff.pc @ONLY)
-install(FILES "${PROJECT_BINARY_DIR}/fastdiff-config-version.cmake"
-        DESTINATION "${package_dir}" COMPONENT library)
-install(FILES "${PROJECT_BINARY_DIR}/fastdiff.pc"
-        DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig" COMPONENT library)
+include(GNUInstallDirs)  # here for the paths that tools.cmake and package.cmake relate
+include(cmake/tools.cmake)
+include(cmake/package.cmake)

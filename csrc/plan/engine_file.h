@@ -1,5 +1,15 @@
 // An engine file (docs/architecture.md): what a model needs to be sampled from, in one safetensors
 // file. Reading it is the border that no damaged, truncated or hostile file crosses.
+//
+// The metadata key "fastdiff_engine" holds JSON (fastdiff/program/engine_file.py writes it):
+//   {"format": 1, "name", "sample_shape": [C,H,W], "context_width", "labels": [...],
+//    "inputs": {"x", "t", "context"}, "programs": {"row", "request", "row_request", "step"},
+//    "table": {"name", "init_scale", "to_noise"}, "schedule": {...}}
+// a program is {"name", "inputs": [...], "outputs": [...],
+//    "values": [{"name", "dtype", "shape", "tensor" of a constant}],  -1 in a shape: the batch
+//    "nodes": [{"op", "inputs", "output", "attributes", "epilogue", "path"}]}
+// The tensors are the programs' constants, float32 or int64, and "table", float64 [rows, 19].
+// Memory while reading: the file, its constants once more, and at most some 200 MB for the JSON.
 #pragma once
 
 #include <cstddef>
@@ -28,7 +38,8 @@ struct EngineFile {
   std::string table_name;
   std::vector<double> table;
   double init_scale = 1;
-  std::string schedule;  // JSON text, as checkpoints have it; kept for people
+  bool to_noise = false;  // the rows lead from an image to noise
+  std::string schedule;   // JSON text, as checkpoints have it; kept for people
 
   // What the constants point into.
   std::vector<std::shared_ptr<const void>> owned;

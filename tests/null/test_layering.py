@@ -18,7 +18,7 @@ PYTHON = {
     "samplers": {"errors", "schedules"},
     "testing": {"samplers", "schedules"},
     "data": {"errors"},
-    "program": {"errors", "models"},
+    "program": {"errors", "models", "samplers"},
     "requests": {"backends", "data", "errors", "noise", "samplers", "schedules"},
     "models": {"errors", "schedules"},
     "zoo": set(),
@@ -28,9 +28,15 @@ PYTHON = {
         "checkpoint", "data", "engine", "errors", "files", "models", "noise", "samplers",
         "schedules",
     },
-    "backends": {"_version", "errors", "models", "noise", "noise_torch", "samplers"},
+    "backends": {
+        "_native", "_version", "errors", "models", "noise", "noise_torch", "program", "samplers",
+    },
     "engine": {
-        "backends", "checkpoint", "errors", "models", "noise", "requests", "samplers", "schedules",
+        "backends", "checkpoint", "errors", "models", "noise", "program", "requests", "samplers",
+        "schedules",
+    },
+    "runtime": {
+        "_native", "backends", "errors", "noise", "requests", "samplers", "schedules",
     },
     "train": {
         "checkpoint", "data", "engine", "errors", "files", "models", "noise", "schedules",
@@ -45,8 +51,8 @@ PYTHON = {
 # Rooms that are useful without torch must not import it when they are imported.
 NO_TORCH = [
     *("errors", "schedules", "noise", "files", "samplers", "testing", "data", "requests", "engine"),
-    "cli",
-    *("backends/base", "backends/registry", "__init__"),
+    *("runtime", "cli", "__init__"),
+    *("backends/base", "backends/native", "backends/native_runner", "backends/registry"),
 ]
 
 # C++ rooms: what each may include of csrc.

@@ -99,6 +99,13 @@ inline float max_lanes(F32 a) { return _mm512_reduce_max_ps(a); }
 inline F32 select_less(F32 x, F32 y, F32 a, F32 b) {
   return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, y, _CMP_LT_OQ), b, a);
 }
+// a * 2^n for whole n, rounded once where that is subnormal.
+inline F32 scale(F32 a, F32 n) { return _mm512_scalef_ps(a, n); }
+// table[index % 32] in one permutation: where it's cheap, FD_VEC_HAS_TABLE32 says so.
+#define FD_VEC_HAS_TABLE32
+inline F32 table32(const float* table, U32 index) {
+  return _mm512_permutex2var_ps(_mm512_loadu_ps(table), index, _mm512_loadu_ps(table + 16));
+}
 
 }  // namespace
 }  // namespace fd

@@ -87,6 +87,13 @@ inline float max_lanes(F32 a) {
   const float low = a[0] > a[1] ? a[0] : a[1], high = a[2] > a[3] ? a[2] : a[3];
   return low > high ? low : high;
 }
+// a * 2^n for whole n in [-252, 254]; in two steps, so that what is subnormal is rounded once.
+inline F32 scale(F32 a, F32 n) {
+  const U32 whole = round_to_int(n), half = shift_right_signed<1>(whole);
+  const U32 bias = set1(127u);
+  const F32 b = mul(a, float_of_bits(shift_left<23>(add(half, bias))));
+  return mul(b, float_of_bits(shift_left<23>(add(sub(whole, half), bias))));
+}
 
 }  // namespace
 }  // namespace fd

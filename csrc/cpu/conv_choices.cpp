@@ -1,0 +1,132 @@
+// Which algorithm for which convolution: an estimate of the cycles of each candidate's busiest
+// part. Sums at one vector multiply-add a cycle and the cost of Winograd's transforms are as
+// measured on AMD Zen 4 in AVX-512; what direct and depthwise convolution pay for pointers is a
+// guess. The same estimate serves the other instruction sets, where only the order matters. A plan
+// may measure instead.
+
+#include "cpu/conv_algorithms.h"
+
+namespace fd {
+namespace {
+
+constexpr double kLanes = 16;
+constexpr double kPanelLanes = kPanelVectors * kLanes;
+
+// Cycles per tile and vector of channels: transforms of the input and of the output.
+struct TileCost {
+  double input, output;
+};
+constexpr TileCost kF2 = {50, 50}, kF4 = {140, 160};
+
+double divided(double n, double by) {
+  return static_cast<double>(static_cast<long>((n + by - 1) / by));
+}
+
+// Of `rows` rows through panels of `vectors` vectors, per step of the sum: one vector multiply-add
+// a cycle, but no less than the latency (4) of each piece of at most 8 rows.
+double row_cycles(double rows, double vectors) {
+  const double pieces = divided(rows, 8), panels = divided(vectors, kPanelVectors);
+  return std::max(rows * vectors, 4 * pieces * panels);
+}
+
+// A part's share of the work in units of rows (tiles, pixels) and panels.
+struct Part {
+  double rows, panels, vectors;
+};
+Part part_of_work(double rows, double out_channels, int parts, bool split_channels) {
+  const double panels = divided(out_channels, kPanelLanes), vectors = divided(out_channels, kLanes);
+  if (!split_channels) return {divided(rows, parts), panels, vectors};
+  const double mine = divided(panels, parts);
+  return {rows, mine, std::min(vectors, mine * kPanelVectors)};
+}
+
+double winograd_cycles(const ConvShape& s, int tile, double depth, int samples, int parts,
+                       bool split_channels) {
+  const TileCost& cost = tile == 2 ? kF2 : kF4;
+  const double tiles = divided(s.out_height, tile) * divided(s.out_width, tile) * samples;
+  const Part part = part_of_work(tiles, s.out_channels, parts, split_channels);
+  const double points = (tile + 2) * (tile + 2);
+  const double sums = points * depth * row_cycles(part.rows, part.vectors);
+  // Weights come from L3 at 16 bytes a cycle.
+  const double weights = points * depth * part.vectors * 64 / 16;
+  return std::max(sums, weights) +
+         part.rows * (divided(s.in_channels, kLanes) * cost.input + part.vectors * cost.output);
+}
+
+double direct_cycles(const ConvShape& s, double depth, int samples, int parts,
+                     bool split_channels) {
+  const double group_vectors = divided(s.out_channels / s.groups, kLanes);
+  double taps = s.kernel_y * s.kernel_x, phases = 1;
+  if (s.transposed) {
+    phases = s.stride_y * s.stride_x;
+    taps = std::max(1.0, taps / phases);
+  }
+  const double pixels = 1.0 * s.out_height * s.out_width * samples;
+  Part part = part_of_work(pixels, s.out_channels, parts, split_channels);
+  part.vectors = std::max(
+      part.vectors, group_vectors * s.groups * part.panels / divided(s.out_channels, kPanelLanes));
+  const double weights = taps * phases * depth * part.vectors * 64 / 16;
+  // 10 cycles a tap and row for pointers.
+  return std::max(taps * depth * row_cycles(part.rows, part.vectors), weights) +
+         part.rows * taps * 10 + part.rows * part.vectors * 10;
+}
+
+double cycles(const ConvShape& s, const ConvChoice& choice, Precision precision, int samples,
+              int parts) {
+  const double elements = precision == Precision::bf16 ? 0.5 : 1;
+  switch (choice.algorithm) {
+    case ConvAlgorithm::winograd2:
+    case ConvAlgorithm::winograd4:
+      return winograd_cycles(s, choice.algorithm == ConvAlgorithm::winograd2 ? 2 : 4,
+                             elements * s.in_channels, samples, parts, choice.split_channels);
+    case ConvAlgorithm::direct:
+      return direct_cycles(s, divided(elements * s.in_channels / s.groups, 1), samples, parts,
+                           choice.split_channels);
+    case ConvAlgorithm::depthwise:
+      return 1.5 * s.kernel_y * s.kernel_x *
+             part_of_work(1.0 * s.out_height * s.out_width * samples, s.out_channels, parts,
+                          choice.split_channels)
+                 .rows *
+             divided(s.out_channels, kLanes) / (choice.split_channels ? parts : 1);
+  }
+  return 0;
+}
+
+}  // namespace
+
+std::vector<ConvChoice> conv_choices(const ConvShape& shape, Precision precision, Isa isa,
+                                     int samples, int parts, bool exact) {
+  static_cast<void>(isa);
+  struct Candidate {
+    ConvChoice choice;
+    double cycles;
+  };
+  std::vector<Candidate> candidates;
+  for (ConvAlgorithm algorithm : {ConvAlgorithm::depthwise, ConvAlgorithm::winograd4,
+                                  ConvAlgorithm::winograd2, ConvAlgorithm::direct}) {
+    const bool winograd =
+        algorithm == ConvAlgorithm::winograd2 || algorithm == ConvAlgorithm::winograd4;
+    if (exact && winograd) continue;
+    // F4 in bf16 has an error of 1e-2 and more: only for who asks for it by name.
+    if (algorithm == ConvAlgorithm::winograd4 && precision == Precision::bf16) continue;
+    if (!conv_algorithm_fits(shape, algorithm, precision)) continue;
+    for (bool split_channels : {false, true}) {
+      if (split_channels && (parts < 2 || shape.out_channels <= static_cast<int>(kLanes))) continue;
+      ConvChoice choice;
+      choice.algorithm = algorithm;
+      choice.split_channels = split_channels;
+      candidates.push_back(
+          {choice, cycles(shape, choice, precision, std::max(samples, 1), std::max(parts, 1))});
+    }
+  }
+  std::stable_sort(candidates.begin(), candidates.end(),
+                   [](const Candidate& a, const Candidate& b) { return a.cycles < b.cycles; });
+  std::vector<ConvChoice> choices;
+  for (const Candidate& candidate : candidates) {
+    // What is estimated at 3 times the best is not worth packing for a try.
+    if (candidate.cycles <= 3 * candidates.front().cycles) choices.push_back(candidate.choice);
+  }
+  return choices;
+}
+
+}  // namespace fd

@@ -1,0 +1,9 @@
+#include "cpu/simd/vec_avx2.h"
+// vec_avx2.h first: the body is written over its names.
+#include "cpu/simd/softmax_body.h"
+
+namespace fd {
+
+extern const SoftmaxKernels kSoftmaxAvx2 = kKernels;
+
+}  // namespace fd

@@ -1,0 +1,244 @@
+#include "sampling/engine.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "core/cpu_count.h"
+#include "core/error.h"
+#include "core/team.h"
+#include "cpu/dispatch.h"
+#include "plan/tuner.h"
+#include "sampling/network.h"
+#include "sampling/plan_stepper.h"
+
+namespace fd {
+namespace {
+
+// Samples in one run of the loop where nobody looks on: what memory a request takes beside its
+// answer.
+constexpr std::size_t kChunk = 256;
+// Of measuring, a regime: a dozen of shapes with a handful of candidates take less.
+constexpr double kTuningBudget_s = 8.0;
+
+void check_finite(const char* name, const float* values, std::size_t n, std::size_t each) {
+  if (values == nullptr) return;
+  for (std::size_t i = 0; i < n * each; ++i) {
+    if (!std::isfinite(values[i])) {
+      fail_argument(name, "finite numbers",
+                    std::to_string(values[i]) + " in sample " + std::to_string(i / each));
+    }
+  }
+}
+
+class PlannedEngine : public Engine {
+ public:
+  PlannedEngine(EngineFile file, const EngineOptions& options)
+      : file_(std::move(file)), network_(file_, plan_options(options)) {
+    if (!options.autotune) return;
+    Tuner tuner(options.cache_dir.empty() ? default_cache_folder() : options.cache_dir,
+                kTuningBudget_s);
+    network_.tune(tuner, options.progress);
+  }
+
+  const EngineFile& file() const override { return file_; }
+  LoopShape shape() const override {
+    return {static_cast<std::size_t>(file_.sample_shape[0]),
+            static_cast<std::size_t>(file_.sample_shape[1]),
+            static_cast<std::size_t>(file_.sample_shape[2])};
+  }
+  int threads() const override { return network_.options().threads; }
+
+  std::string describe(std::size_t batch) const override {
+    const PlanOptions& options = network_.options();
+    const bool team = batch < static_cast<std::size_t>(options.threads);
+    std::string text = file_.name + " on " + isa_name(options.isa) + ", " +
+                       (options.precision == Precision::bf16 ? "bf16" : "float32") +
+                       (options.exact ? ", exact" : "") + ", " + std::to_string(options.threads) +
+                       (options.threads == 1 ? " thread" : " threads") + "; " +
+                       (team ? "shared steps"
+                             : "blocks of up to " + std::to_string(network_.block()) + " samples") +
+                       " at batch " + std::to_string(batch) + "\n";
+    return text + network_.step().describe(regime_of(batch));
+  }
+
+  std::size_t sample(const SampleRequest& request, float* out) const override {
+    check(request);
+    if (request.n == 0) return request.table.rows;
+    if (request.after_row) return run(request, out);
+    std::size_t rows = 0;
+    const LoopShape shape = this->shape();
+    for (std::size_t first = 0; first < request.n; first += kChunk) {
+      const std::size_t n = std::min(kChunk, request.n - first);
+      SampleRequest part = request;
+      part.n = n;
+      part.seeds += first;
+      const auto from = [&](const float*& values, std::size_t each) {
+        if (values != nullptr) values += first * each;
+      };
+      from(part.context, static_cast<std::size_t>(file_.context_width));
+      from(part.guidance, 1);
+      from(part.guidance_rescale, 1);
+      from(part.x_T, shape.elements());
+      from(part.image, shape.elements());
+      from(part.mask, shape.height * shape.width);
+      rows = run(part, out + first * shape.elements());
+    }
+    return rows;
+  }
+
+  void predict(std::size_t n, const float* x, const float* times, const float* context,
+               float* m) const override {
+    check_finite("context", context, n, static_cast<std::size_t>(file_.context_width));
+    const std::size_t elements = shape().elements();
+    for (std::size_t first = 0; first < n; first += kChunk) {
+      const std::size_t count = std::min(kChunk, n - first);
+      const float* part_context =
+          context == nullptr ? nullptr
+                             : context + first * static_cast<std::size_t>(file_.context_width);
+      const auto stepper =
+          network_.stepper(times + first, count, part_context, count, count, count);
+      std::vector<Ask> asks(count);
+      for (std::size_t i = 0; i < count; ++i) {
+        asks[i].sample = static_cast<std::uint32_t>(i);
+        asks[i].row = static_cast<std::int32_t>(i);
+        asks[i].x = x + (first + i) * elements;
+        asks[i].m = m + (first + i) * elements;
+      }
+      answer(*stepper, asks);
+    }
+  }
+
+  std::vector<StepTime> profile(std::size_t batch, int repeats) const override {
+    const float time = 0;
+    const auto threads = static_cast<std::size_t>(this->threads());
+    const bool team_works = batch < threads;
+    const std::size_t count =
+        team_works ? batch : std::min(network_.block(), (batch + threads - 1) / threads);
+    const auto stepper = network_.stepper(&time, 1, nullptr, count, batch, batch);
+    const std::size_t elements = shape().elements();
+    std::vector<float> x(count * elements, 0.5f), m(count * elements);
+    std::vector<Ask> asks(count);
+    for (std::size_t i = 0; i < count; ++i) {
+      asks[i].sample = static_cast<std::uint32_t>(i);
+      asks[i].x = x.data() + i * elements;
+      asks[i].m = m.data() + i * elements;
+    }
+    const Plan& plan = network_.step();
+    std::vector<double> least(plan.step_count(), std::numeric_limits<double>::infinity());
+    run_team(team_works ? this->threads() : 1, [&](Team& team) {
+      std::vector<double> seconds(plan.step_count());
+      for (int k = 0; k < repeats; ++k) {
+        std::fill(seconds.begin(), seconds.end(), 0.0);
+        stepper->predict(asks.data(), count, team, team.rank(), seconds.data());
+        team.barrier();
+        for (std::size_t i = 0; i < seconds.size() && team.rank() == 0; ++i) {
+          least[i] = std::min(least[i], seconds[i]);
+        }
+      }
+    });
+    std::vector<StepTime> times;
+    for (std::size_t i = 0; i < plan.step_count(); ++i) {
+      StepTime step;
+      step.step = plan.step(i).describe(regime_of(batch).index());
+      step.path = plan.step(i).path;
+      step.seconds = least[i];
+      step.flops = plan.step(i).flops();
+      step.samples = static_cast<int>(count);
+      times.push_back(step);
+    }
+    return times;
+  }
+
+ private:
+  static PlanOptions plan_options(const EngineOptions& options) {
+    PlanOptions plan;
+    plan.isa = active_isa();
+    plan.precision = options.precision;
+    plan.exact = options.exact;
+    plan.threads = options.threads > 0 ? options.threads : default_thread_count();
+    if (options.threads < 0 || options.threads > kMaxThreads) {
+      fail_argument("threads", "0 (the default) to " + std::to_string(kMaxThreads),
+                    std::to_string(options.threads));
+    }
+    if (plan.precision == Precision::bf16 && plan.isa < Isa::avx512_bf16) {
+      fail_argument("precision",
+                    "float32 on a processor without bfloat16 dot products (or with "
+                    "FASTDIFF_MAX_ISA below avx512_bf16)",
+                    "bf16");
+    }
+    return plan;
+  }
+
+  Regime regime_of(std::size_t batch) const {
+    const auto threads = static_cast<std::size_t>(this->threads());
+    if (batch < threads) return Regime::of(static_cast<int>(batch), true);
+    const std::size_t share = (batch + threads - 1) / threads;
+    return Regime::of(static_cast<int>(std::min(network_.block(), share)), false);
+  }
+
+  // Blocks of about the same size by the threads, or all of them together on few asks.
+  void answer(const Stepper& stepper, const std::vector<Ask>& asks) const {
+    run_team(threads(), [&](Team& team) {
+      const auto size = static_cast<std::size_t>(team.size());
+      const auto rank = static_cast<std::size_t>(team.rank());
+      if (asks.size() < size) {
+        stepper.predict(asks.data(), asks.size(), team, 0);
+        return;
+      }
+      const std::size_t rounds =
+          (asks.size() + size * stepper.max_asks() - 1) / (size * stepper.max_asks());
+      const std::size_t blocks = rounds * size;
+      Team alone = Team::alone();
+      for (std::size_t block = rank; block < blocks; block += size) {
+        const std::size_t begin = block * asks.size() / blocks;
+        const std::size_t end = (block + 1) * asks.size() / blocks;
+        if (end > begin) {
+          stepper.predict(asks.data() + begin, end - begin, alone, team.rank());
+        }
+      }
+    });
+  }
+
+  void check(const SampleRequest& request) const {
+    const LoopShape shape = this->shape();
+    const std::size_t n = request.n, elements = shape.elements();
+    if (request.table.data == nullptr || request.table.rows == 0) {
+      fail_argument("table", "at least one row", "none");
+    }
+    if (n > 0 && request.seeds == nullptr) fail_argument("seeds", "a pointer to n values", "null");
+    if (request.context != nullptr && file_.context_width == 0) {
+      fail_argument("context", "none, " + file_.name + " takes none", "one");
+    }
+    check_finite("context", request.context, n, static_cast<std::size_t>(file_.context_width));
+    check_finite("guidance", request.guidance, n, 1);
+    check_finite("guidance_rescale", request.guidance_rescale, n, 1);
+    check_finite("x_T", request.x_T, n, elements);
+    check_finite("image", request.image, n, elements);
+    check_finite("mask", request.mask, n, shape.height * shape.width);
+  }
+
+  std::size_t run(const SampleRequest& request, float* out) const {
+    std::vector<float> times(request.table.rows);
+    for (std::size_t k = 0; k < times.size(); ++k) {
+      times[k] = static_cast<float>(request.table.data[k * kTableColumns]);
+    }
+    const std::size_t asks = request.n * (request.guidance != nullptr ? 2 : 1);
+    const auto stepper =
+        network_.stepper(times.data(), times.size(), request.context, request.n, request.n, asks);
+    return run_loop(request, shape(), *stepper, threads(), network_.options().isa, out);
+  }
+
+  EngineFile file_;
+  Network network_;
+};
+
+}  // namespace
+
+std::unique_ptr<Engine> Engine::make(EngineFile file, const EngineOptions& options) {
+  return std::make_unique<PlannedEngine>(std::move(file), options);
+}
+
+}  // namespace fd

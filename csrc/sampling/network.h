@@ -1,0 +1,61 @@
+// An engine file's programs as plans: what a request needs of a network, by binding time.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "plan/engine_file.h"
+#include "plan/plan.h"
+#include "plan/tuner.h"
+#include "sampling/stepper.h"
+#include "sampling/workspace.h"
+
+namespace fd {
+
+// Outputs of a part of the program, [count, floats] each.
+struct Computed {
+  std::vector<AlignedFloats> values;
+};
+
+class PlanStepper;
+
+class Network {
+ public:
+  Network(const EngineFile& file, const PlanOptions& options);
+
+  const Plan& step() const { return step_; }
+  const PlanOptions& options() const { return options_; }
+  std::size_t block() const { return block_; }  // samples in one run by one thread
+
+  // Chooses algorithms and the block by measurement.
+  void tune(Tuner& tuner, const std::function<void(std::size_t, std::size_t)>& progress);
+  // A stepper for `rows` times and n contexts ([n, context_width], null where the model takes none
+  // or all are unconditional), asked for `fewest` to `most`
+  // evaluations a row. Evaluates what depends on those
+  // alone.
+  std::unique_ptr<PlanStepper> stepper(const float* times, std::size_t rows, const float* context,
+                                       std::size_t n, std::size_t fewest, std::size_t most) const;
+
+ private:
+  friend class PlanStepper;
+  Computed compute(const Plan& plan, const std::vector<const float*>& inputs,
+                   std::size_t count) const;
+  double seconds_per_sample(std::size_t block);
+  // Makes sure that the step can run in this regime. Thread-safe.
+  void ready(const Regime& regime) const;
+
+  const EngineFile& file_;
+  PlanOptions options_;
+  Plan row_, request_;
+  mutable Plan step_;  // packs weights when they are first needed
+  std::size_t block_ = 4;
+  mutable std::mutex packing_;
+  mutable bool packed_[kRegimes] = {};
+  mutable WorkspacePool workspaces_;
+};
+
+}  // namespace fd

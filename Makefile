@@ -6,11 +6,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 BUILD := build/cpp
 SOURCES := pyproject.toml constraints.txt setup.py $(shell find csrc -type f)
-FORMATTED = $(shell git ls-files 'csrc/*.h' 'csrc/*.cpp' 'csrc/*.cu' 'tests/cpp/*.[ch]' 'tests/cpp/*.cpp')
+FORMATTED = $(shell git ls-files 'csrc/*.h' 'csrc/*.cpp' 'csrc/*.cu' 'tests/cpp/*.[ch]' 'tests/cpp/*.cpp' \
+  'tests/fuzz/*.cpp' 'examples/*.c')
+FUZZ_SECONDS ?= 600
 
 COMPARED := --context each --n 25 --guidance 2
 
-.PHONY: sprites test cpp-test lint nvcc-check check-long gpu-check bench train-sprites16 pictures \
+.PHONY: sprites test cpp-test lint nvcc-check check-long fuzz gpu-check bench bench-native train-sprites16 pictures \
   frontier machine clean
 .DELETE_ON_ERROR:
 
@@ -49,7 +51,22 @@ check-long: $(VENV)/.dev
 	  $(BIN)/cmake --build $$d; \
 	  $(BIN)/ctest --test-dir $$d --output-on-failure; \
 	done
+	$(MAKE) fuzz
 	$(BIN)/python -m pytest -q -m long
+
+# The reader of engine files on hostile ones. libFuzzer comes with clang; without it what was found
+# before is replayed.
+fuzz: $(VENV)/.dev
+	@mkdir -p build/fuzz/found
+	CXX=$$(command -v clang++ || echo c++) $(BIN)/cmake -S tests/fuzz -B build/fuzz -G Ninja \
+	  -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja > build/fuzz.log 2>&1 \
+	  || { cat build/fuzz.log; exit 1; }
+	$(BIN)/cmake --build build/fuzz
+	if command -v clang++ > /dev/null; then build/fuzz/fuzz_engine_file -close_fd_mask=1 \
+	    -print_final_stats=1 -verbosity=0 -max_total_time=$(FUZZ_SECONDS) -max_len=32768 \
+	    build/fuzz/found tests/fuzz/corpus; \
+	  else echo "clang++ is not installed: the corpus is replayed, nothing is fuzzed"; \
+	    build/fuzz/fuzz_engine_file tests/fuzz/corpus/*; fi
 
 # Needs an NVIDIA GPU: all GPU tests and the GPU benchmark.
 gpu-check: $(VENV)/.dev
@@ -58,6 +75,10 @@ gpu-check: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/noise.py --out benchmarks/results
+
+# Every backend and peer on one network, side by side: some six minutes.
+bench-native: $(VENV)/.bench
+	$(BIN)/python benchmarks/native.py --out benchmarks/results
 
 train-sprites16: $(VENV)/.base
 	$(BIN)/python recipes/sprites16_data.py --source ../shared/data/sprites --out data
@@ -95,6 +116,10 @@ $(VENV)/.base: $(SOURCES) | $(BIN)/python
 $(VENV)/.dev: $(SOURCES) | $(BIN)/python
 	FASTDIFF_WERROR=1 $(PIP) -e '.[torch,triton,plots,dev]'
 	@touch $@ $(VENV)/.base
+
+$(VENV)/.bench: $(VENV)/.dev
+	$(PIP) -e '.[torch,plots,bench]'
+	@touch $@ $(VENV)/.base $(VENV)/.dev
 
 clean:
 	rm -rf build dist out fastdiff/_native*.so *.egg-info

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 # Tiny nets: more threads cost more than they give, above all beside another busy process.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# What the tests tune and trace is theirs: neither found in nor left in the user's cache.
+os.environ["FASTDIFF_CACHE_DIR"] = tempfile.mkdtemp(prefix="fastdiff-tests-")
+atexit.register(shutil.rmtree, os.environ["FASTDIFF_CACHE_DIR"], ignore_errors=True)
 
 import numpy as np
 import pytest

@@ -32,10 +32,7 @@ struct ConvChoice {
   ConvAlgorithm algorithm = ConvAlgorithm::direct;
   int block = 0;  // tiles (Winograd) or pixels (direct) worked on at a time; 0: default
   bool split_channels = false;  // parts share out output channels rather than tiles or pixels
-  bool operator==(const ConvChoice& other) const {
-    return algorithm == other.algorithm && block == other.block &&
-           split_channels == other.split_channels;
-  }
+  Precision precision = Precision::float32;
 };
 
 // One call: `samples` images, or a share of the work on them. `out` may be the same memory as an
@@ -67,8 +64,13 @@ class Conv {
 };
 
 // The algorithms that can do this shape here, the heuristic's first for that many samples and
-// parts; `exact` leaves out those that trade digits for speed (Winograd).
+// parts; `exact` leaves out those that trade digits for speed (Winograd). With bf16 those in
+// float32 are among them; F(4x4) in bf16 is not.
 std::vector<ConvChoice> conv_choices(const ConvShape& shape, Precision precision, Isa isa,
                                      int samples, int parts, bool exact);
+
+// Whether a convolution can be F(4x4) in bf16, for who has room for an error some three times that
+// of F(2x2), and the choice that it then is.
+bool coarse_choice(const ConvShape& shape, Isa isa, int samples, int parts, ConvChoice* choice);
 
 }  // namespace fd

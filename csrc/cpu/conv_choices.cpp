@@ -56,9 +56,9 @@ double winograd_cycles(const ConvShape& s, int tile, double depth, int samples, 
 double direct_cycles(const ConvShape& s, double depth, int samples, int parts,
                      bool split_channels) {
   const double group_vectors = divided(s.out_channels / s.groups, kLanes);
-  double taps = s.kernel_y * s.kernel_x, phases = 1;
+  double taps = 1.0 * s.kernel_y * s.kernel_x, phases = 1;
   if (s.transposed) {
-    phases = s.stride_y * s.stride_x;
+    phases = 1.0 * s.stride_y * s.stride_x;
     taps = std::max(1.0, taps / phases);
   }
   const double pixels = 1.0 * s.out_height * s.out_width * samples;
@@ -71,9 +71,8 @@ double direct_cycles(const ConvShape& s, double depth, int samples, int parts,
          part.rows * taps * 10 + part.rows * part.vectors * 10;
 }
 
-double cycles(const ConvShape& s, const ConvChoice& choice, Precision precision, int samples,
-              int parts) {
-  const double elements = precision == Precision::bf16 ? 0.5 : 1;
+double cycles(const ConvShape& s, const ConvChoice& choice, int samples, int parts) {
+  const double elements = choice.precision == Precision::bf16 ? 0.5 : 1;
   switch (choice.algorithm) {
     case ConvAlgorithm::winograd2:
     case ConvAlgorithm::winograd4:
@@ -102,22 +101,26 @@ std::vector<ConvChoice> conv_choices(const ConvShape& shape, Precision precision
     double cycles;
   };
   std::vector<Candidate> candidates;
-  for (ConvAlgorithm algorithm : {ConvAlgorithm::depthwise, ConvAlgorithm::winograd4,
-                                  ConvAlgorithm::winograd2, ConvAlgorithm::direct}) {
+  const auto consider = [&](ConvAlgorithm algorithm, Precision held) {
     const bool winograd =
         algorithm == ConvAlgorithm::winograd2 || algorithm == ConvAlgorithm::winograd4;
-    if (exact && winograd) continue;
-    // F4 in bf16 has an error of 1e-2 and more: only for who asks for it by name.
-    if (algorithm == ConvAlgorithm::winograd4 && precision == Precision::bf16) continue;
-    if (!conv_algorithm_fits(shape, algorithm, precision)) continue;
+    if (exact && winograd) return;
+    if (algorithm == ConvAlgorithm::winograd4 && held == Precision::bf16) return;
+    if (!conv_algorithm_fits(shape, algorithm, held)) return;
     for (bool split_channels : {false, true}) {
       if (split_channels && (parts < 2 || shape.out_channels <= static_cast<int>(kLanes))) continue;
       ConvChoice choice;
       choice.algorithm = algorithm;
       choice.split_channels = split_channels;
+      choice.precision = held;
       candidates.push_back(
-          {choice, cycles(shape, choice, precision, std::max(samples, 1), std::max(parts, 1))});
+          {choice, cycles(shape, choice, std::max(samples, 1), std::max(parts, 1))});
     }
+  };
+  for (ConvAlgorithm algorithm : {ConvAlgorithm::depthwise, ConvAlgorithm::winograd4,
+                                  ConvAlgorithm::winograd2, ConvAlgorithm::direct}) {
+    consider(algorithm, Precision::float32);
+    if (precision == Precision::bf16) consider(algorithm, Precision::bf16);
   }
   std::stable_sort(candidates.begin(), candidates.end(),
                    [](const Candidate& a, const Candidate& b) { return a.cycles < b.cycles; });
@@ -127,6 +130,19 @@ std::vector<ConvChoice> conv_choices(const ConvShape& shape, Precision precision
     if (candidate.cycles <= 3 * candidates.front().cycles) choices.push_back(candidate.choice);
   }
   return choices;
+}
+
+bool coarse_choice(const ConvShape& shape, Isa isa, int samples, int parts, ConvChoice* choice) {
+  if (isa != Isa::avx512_bf16) return false;
+  if (!conv_algorithm_fits(shape, ConvAlgorithm::winograd4, Precision::bf16)) return false;
+  for (const ConvChoice& like :
+       conv_choices(shape, Precision::float32, isa, samples, parts, false)) {
+    if (like.algorithm != ConvAlgorithm::winograd4) continue;
+    *choice = like;
+    choice->precision = Precision::bf16;
+    return true;
+  }
+  return false;
 }
 
 }  // namespace fd

@@ -104,9 +104,12 @@ void Builder::find_concats() {
     if (node.op != Op::concat || node.dim != 1) continue;
     if (output_size(node).size() != 3) continue;  // images alone have their channels adjacent
     std::ptrdiff_t channel = 0;
+    std::vector<int> sorted = node.inputs;  // there may be very many
+    std::sort(sorted.begin(), sorted.end());
     for (std::size_t k = 0; k < node.inputs.size(); ++k) {
       Slice& slice = slices_[at(node.inputs[k])];
-      const bool twice = std::count(node.inputs.begin(), node.inputs.end(), node.inputs[k]) > 1;
+      const auto [same, end] = std::equal_range(sorted.begin(), sorted.end(), node.inputs[k]);
+      const bool twice = end - same > 1;
       if (slice.concat < 0 && !twice) slice = {static_cast<int>(i), channel};
       const Value& value = program_.values[at(node.inputs[k])];
       channel += value.batched ? value.shape[0] : value.shape[1];
@@ -206,11 +209,32 @@ bool Builder::is_free_after(const Tensor& tensor, std::size_t node) const {
   return true;
 }
 
+// Whether the node reads the tensor's buffer in another way than element for element with its
+// output: through another view, or in its epilogue, when the output is there already.
+bool Builder::reads_otherwise(const Node& node, const Tensor& tensor) const {
+  const auto shares = [&](const Tensor& other) {
+    return other.place.kind == tensor.place.kind && other.place.index == tensor.place.index;
+  };
+  for (const NodeEpilogue& step : node.epilogue) {
+    if (step.kind != EpilogueStep::unary && shares(bound(node.inputs[at(step.input)]))) return true;
+  }
+  for (int value : node.inputs) {
+    if (value < 0) continue;
+    const Tensor& other = bound(value);
+    const bool same = other.place.offset == tensor.place.offset && other.size == tensor.size &&
+                      other.stride == tensor.stride;
+    if (shares(other) && !same) return true;
+  }
+  return false;
+}
+
 Tensor Builder::output_like(const Node& node, const Tensor& like, int value) {
   const Sizes size = output_size(node);
   if (slices_[at(node.output)].concat >= 0 && size.size() == 3) return image_output(node);
   const bool whole = like.size == size && like.dense_in_some_order();
-  if (whole && value >= 0 && is_free_after(like, node_)) return like;
+  if (whole && value >= 0 && is_free_after(like, node_) && !reads_otherwise(node, like)) {
+    return like;
+  }
   if (whole) return allocate(size, like.stride);
   return size.size() == 3 ? image_output(node) : row_major_output(node);
 }

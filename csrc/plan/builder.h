@@ -99,6 +99,7 @@ class Builder {
   const Tensor& concat_tensor(int node);
   Sizes size_of(int value) const;
   bool is_free_after(const Tensor& tensor, std::size_t node) const;
+  bool reads_otherwise(const Node& node, const Tensor& tensor) const;
 
   const Program& program_;
   Plan& plan_;

@@ -16,6 +16,7 @@ std::string text_of(const ConvChoice& choice) {
   std::string text = conv_algorithm_name(choice.algorithm);
   if (choice.block > 0) text += ",block=" + std::to_string(choice.block);
   if (choice.split_channels) text += ",split=channels";
+  if (choice.precision == Precision::bf16) text += ",bf16";
   return text;
 }
 
@@ -32,14 +33,32 @@ ConvStep::ConvStep(const ConvShape& shape, const float* weight, const float* bia
       epilogue_(std::move(epilogue)),
       options_(options) {}
 
-std::shared_ptr<const Conv> ConvStep::packed(ConvAlgorithm algorithm) {
+std::shared_ptr<const Conv> ConvStep::packed(const ConvChoice& choice) {
   // Weak: what only a candidate that lost has used goes away with it.
-  std::shared_ptr<const Conv> conv = packed_[algorithm].lock();
+  std::weak_ptr<const Conv>& known = packed_[{choice.algorithm, choice.precision}];
+  std::shared_ptr<const Conv> conv = known.lock();
   if (conv == nullptr) {
-    conv = Conv::make(shape_, algorithm, options_.precision, options_.isa, weight_, bias_);
-    packed_[algorithm] = conv;
+    conv = Conv::make(shape_, choice.algorithm, choice.precision, options_.isa, weight_, bias_);
+    known = conv;
   }
   return conv;
+}
+
+void ConvStep::set(const Regime& regime, const ConvChoice& choice) {
+  Chosen& chosen = chosen_[regime.index()];
+  chosen.choice = choice;
+  chosen.conv = nullptr;
+  chosen.settled = true;
+}
+
+ConvChoice ConvStep::float32_choice(const Regime& regime) const {
+  return conv_choices(shape_, Precision::float32, options_.isa, regime.samples, parts(regime),
+                      options_.exact)
+      .front();
+}
+
+bool ConvStep::coarse(const Regime& regime, ConvChoice* choice) const {
+  return coarse_choice(shape_, options_.isa, regime.samples, parts(regime), choice);
 }
 
 std::string ConvStep::key(const Regime& regime) const {
@@ -58,9 +77,8 @@ std::string ConvStep::key(const Regime& regime) const {
 void ConvStep::choose(const Regime& regime, Tuner* tuner) {
   Chosen& chosen = chosen_[regime.index()];
   if (chosen.settled) return;
-  const int parts = regime.team ? options_.threads : 1;
-  const std::vector<ConvChoice> choices =
-      conv_choices(shape_, options_.precision, options_.isa, regime.samples, parts, options_.exact);
+  const std::vector<ConvChoice> choices = conv_choices(
+      shape_, options_.precision, options_.isa, regime.samples, parts(regime), options_.exact);
   std::size_t best = 0;
   if (tuner != nullptr && choices.size() > 1) {
     std::vector<std::string> names;
@@ -68,7 +86,7 @@ void ConvStep::choose(const Regime& regime, Tuner* tuner) {
     std::vector<Chosen> candidates(choices.size());  // keeps what is packed while they compete
     best = tuner->choose(key(regime), names, [&](std::size_t i) {
       candidates[i].choice = choices[i];
-      if (candidates[i].conv == nullptr) candidates[i].conv = packed(choices[i].algorithm);
+      if (candidates[i].conv == nullptr) candidates[i].conv = packed(choices[i]);
       return measure(candidates[i], regime);
     });
   }
@@ -79,7 +97,7 @@ void ConvStep::choose(const Regime& regime, Tuner* tuner) {
 void ConvStep::pack(const Regime& regime) {
   Chosen& chosen = chosen_[regime.index()];
   choose(regime, nullptr);
-  if (chosen.conv == nullptr) chosen.conv = packed(chosen.choice.algorithm);
+  if (chosen.conv == nullptr) chosen.conv = packed(chosen.choice);
 }
 
 // Seconds of one call on images of its own: what the epilogue adds is the same for all candidates.
@@ -96,7 +114,7 @@ double ConvStep::measure(const Chosen& candidate, const Regime& regime) const {
   std::fill(in.data(), in.data() + in.size(), 0.5f);
   const std::size_t scratch =
       candidate.conv->scratch_floats(regime.samples, candidate.choice.block);
-  const int threads = regime.team ? options_.threads : 1;
+  const int threads = parts(regime);
   std::vector<AlignedFloats> scratches;
   for (int i = 0; i < threads; ++i) scratches.emplace_back(scratch);
   double seconds = 0;

@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "cpu/conv.h"
 #include "plan/plan.h"
@@ -19,6 +20,12 @@ class ConvStep : public Step {
 
   // Settles the algorithm of a regime; tuner null: the heuristic's.
   void choose(const Regime& regime, Tuner* tuner);
+  // What was chosen for a regime, and another choice instead.
+  const ConvChoice& choice(const Regime& regime) const { return chosen_[regime.index()].choice; }
+  void set(const Regime& regime, const ConvChoice& choice);
+  // The heuristic's choice in float32; F(4x4) in bf16, where the layer can have it.
+  ConvChoice float32_choice(const Regime& regime) const;
+  bool coarse(const Regime& regime, ConvChoice* choice) const;
   // Packs the weights for the algorithm chosen, where that has not been done.
   void pack(const Regime& regime);
 
@@ -35,7 +42,8 @@ class ConvStep : public Step {
     bool settled = false;
   };
   std::string key(const Regime& regime) const;
-  std::shared_ptr<const Conv> packed(ConvAlgorithm algorithm);
+  std::shared_ptr<const Conv> packed(const ConvChoice& choice);
+  int parts(const Regime& regime) const { return regime.team ? options_.threads : 1; }
   double measure(const Chosen& candidate, const Regime& regime) const;
 
   ConvShape shape_;
@@ -45,7 +53,7 @@ class ConvStep : public Step {
   PlannedEpilogue epilogue_;
   PlanOptions options_;
   Chosen chosen_[kRegimes];
-  std::map<ConvAlgorithm, std::weak_ptr<const Conv>> packed_;
+  std::map<std::pair<ConvAlgorithm, Precision>, std::weak_ptr<const Conv>> packed_;
 };
 
 }  // namespace fd

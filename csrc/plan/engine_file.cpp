@@ -42,8 +42,8 @@ const char* table_row_fault(const double* row, std::size_t k) {
 
 void read_table(const Safetensors& tensors, const std::string& source, EngineFile* file) {
   const std::string name = source + ": table";
-  const Tensor* found = nullptr;
-  for (const Tensor& tensor : tensors.tensors) {
+  const FileTensor* found = nullptr;
+  for (const FileTensor& tensor : tensors.tensors) {
     if (tensor.name == kTableName) found = &tensor;
   }
   if (found == nullptr) fail_argument(name, "a tensor", "none");

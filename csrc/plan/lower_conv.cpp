@@ -1,6 +1,8 @@
 // Convolutions, transposed convolutions and linear layers.
 
+#include <cstdint>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -11,6 +13,8 @@
 
 namespace fd {
 namespace {
+
+constexpr std::int64_t kMaxTaps = 65536, kMaxPhases = 4096;
 
 void emit_conv(Builder& builder, const Node& node, const ConvShape& shape, const float* weight,
                const PlannedImage& in, const PlannedImage& out, PlannedEpilogue epilogue) {
@@ -30,6 +34,14 @@ void lower_conv(Builder& builder, const Node& node) {
   const auto& kernel = builder.program().values[static_cast<std::size_t>(node.inputs[1])].shape;
   ConvShape shape;
   shape.transposed = node.op == Op::conv_transpose2d;
+  // What kernels keep for each tap, and for each place that a stride skips to.
+  if (kernel[2] * kernel[3] > kMaxTaps) {
+    builder.refuse(node, "a kernel of " + std::to_string(kernel[2] * kernel[3]) + " taps");
+  }
+  if (shape.transposed && std::int64_t{node.stride[0]} * node.stride[1] > kMaxPhases) {
+    builder.refuse(node, "strides of " + std::to_string(node.stride[0]) + " and " +
+                             std::to_string(node.stride[1]));
+  }
   shape.in_channels = in.channels;
   shape.out_channels = static_cast<int>(to.size[0]);
   shape.groups = node.groups;

@@ -17,15 +17,21 @@ std::vector<int> mapped(const std::vector<int>& values, const std::vector<int>& 
 Program merged(const Program& first, const Program& second) {
   Program program = first;
   program.name = second.name;
+  // Names say which value is meant only where a program meets another: what is made inside, and
+  // constants, may be called the same in both.
   std::map<std::string, int> known;
-  for (std::size_t i = 0; i < first.values.size(); ++i) {
-    known[first.values[i].name] = static_cast<int>(i);
+  for (const std::vector<int>* values : {&first.inputs, &first.outputs}) {
+    for (int i : *values) known[first.values[static_cast<std::size_t>(i)].name] = i;
   }
-  std::vector<int> to;
-  for (const Value& value : second.values) {
-    const auto [at, fresh] = known.emplace(value.name, static_cast<int>(program.values.size()));
-    if (fresh) program.values.push_back(value);
-    to.push_back(at->second);
+  std::vector<int> to(second.values.size(), -1);
+  for (int input : second.inputs) {
+    const auto found = known.find(second.values[static_cast<std::size_t>(input)].name);
+    if (found != known.end()) to[static_cast<std::size_t>(input)] = found->second;
+  }
+  for (std::size_t i = 0; i < to.size(); ++i) {
+    if (to[i] >= 0) continue;
+    to[i] = static_cast<int>(program.values.size());
+    program.values.push_back(second.values[i]);
   }
   for (Node node : second.nodes) {
     node.inputs = mapped(node.inputs, to);

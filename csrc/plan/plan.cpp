@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <numeric>
 #include <sstream>
 
 #include "plan/builder.h"
@@ -27,16 +28,33 @@ std::size_t Plan::scratch_floats(int capacity) const {
   return most;
 }
 
-void Plan::choose(const Regime& regime, Tuner* tuner) {
+double Plan::output_bytes() const {
+  return sizeof(float) * std::accumulate(output_floats_.begin(), output_floats_.end(), 0.0);
+}
+
+double Plan::input_bytes() const {
+  return sizeof(float) * std::accumulate(input_floats_.begin(), input_floats_.end(), 0.0);
+}
+
+double Plan::run_bytes(int capacity) const {
+  return capacity *
+         (sizeof(float) * static_cast<double>(arena_floats_) + input_bytes() + output_bytes());
+}
+
+std::vector<ConvStep*> Plan::convolutions() {
+  std::vector<ConvStep*> found;
   for (const auto& step : steps_) {
-    if (auto* conv = dynamic_cast<ConvStep*>(step.get())) conv->choose(regime, tuner);
+    if (auto* conv = dynamic_cast<ConvStep*>(step.get())) found.push_back(conv);
   }
+  return found;
+}
+
+void Plan::choose(const Regime& regime, Tuner* tuner) {
+  for (ConvStep* conv : convolutions()) conv->choose(regime, tuner);
 }
 
 void Plan::pack(const Regime& regime) {
-  for (const auto& step : steps_) {
-    if (auto* conv = dynamic_cast<ConvStep*>(step.get())) conv->pack(regime);
-  }
+  for (ConvStep* conv : convolutions()) conv->pack(regime);
 }
 
 void Plan::run(int samples, const Regime& regime, const Bound* inputs, const Bound* outputs,

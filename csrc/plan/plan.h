@@ -23,6 +23,7 @@ struct PlanOptions {
   int threads = 1;     // the size of a whole team
 };
 
+class ConvStep;
 class Tuner;
 
 class Plan {
@@ -43,6 +44,11 @@ class Plan {
   // Memory that a run of at most `capacity` samples needs.
   std::size_t arena_floats(int capacity) const;
   std::size_t scratch_floats(int capacity) const;  // for each member of a team
+  // Of all outputs (inputs) together, a sample; as doubles, since no file can make them overflow.
+  double output_bytes() const;
+  double input_bytes() const;
+  // Of an arena for `capacity` samples, and of inputs and outputs beside it.
+  double run_bytes(int capacity) const;
 
   // Settles how the plan runs in this regime, once: by measurement, or by the heuristic where tuner
   // is null.
@@ -56,6 +62,9 @@ class Plan {
   // and outputs are dense, row-major: outputs[i] takes output_floats(i) a sample.
   void run(int samples, const Regime& regime, const Bound* inputs, const Bound* outputs,
            float* arena, int capacity, float* scratch, Team& team, double* seconds = nullptr) const;
+
+  // The convolutions, whose algorithms can be chosen.
+  std::vector<ConvStep*> convolutions();
 
   std::size_t step_count() const { return steps_.size(); }
   const Step& step(std::size_t i) const { return *steps_[i]; }

@@ -18,7 +18,7 @@ std::shared_ptr<float> allocate(std::size_t count) {
   return {static_cast<float*>(memory), [=](float* p) { ::operator delete(p, alignment); }};
 }
 
-void convert(const JsonField& name, const Tensor& tensor, float* out) {
+void convert(const JsonField& name, const FileTensor& tensor, float* out) {
   if (tensor.type == TensorType::float32) {
     if (tensor.count > 0) std::memcpy(out, tensor.data, tensor.count * sizeof(float));
     for (std::size_t k = 0; k < tensor.count; ++k) {
@@ -201,7 +201,7 @@ class ProgramReader {
 }  // namespace
 
 Constants::Constants(const Safetensors& file, const std::string& source) : source_(source) {
-  for (const Tensor& tensor : file.tensors) arrays_[tensor.name].tensor = &tensor;
+  for (const FileTensor& tensor : file.tensors) arrays_[tensor.name].tensor = &tensor;
 }
 
 Constants::Array Constants::find(const JsonField& name) {

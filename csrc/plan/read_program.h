@@ -21,7 +21,7 @@ class Constants {
   Constants(const Safetensors& file, const std::string& source);
 
   struct Array {
-    const Tensor* tensor = nullptr;
+    const FileTensor* tensor = nullptr;
     const float* data = nullptr;
   };
   // Of the tensor that `name` names; refuses what is none, NaN, and integers that float32 rounds.

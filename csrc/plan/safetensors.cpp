@@ -33,10 +33,10 @@ struct Range {
   std::size_t begin = 0, end = 0;
 };
 
-Tensor read_tensor(const JsonField& entry, const std::string& name, const unsigned char* data,
-                   std::size_t data_bytes, Range* range) {
+FileTensor read_tensor(const JsonField& entry, const std::string& name, const unsigned char* data,
+                       std::size_t data_bytes, Range* range) {
   entry.check_keys({"dtype", "shape", "data_offsets"});
-  Tensor tensor;
+  FileTensor tensor;
   tensor.name = name;
   const TypeName& type = type_of(entry["dtype"]);
   tensor.type = type.type;

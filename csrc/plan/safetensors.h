@@ -13,7 +13,7 @@ namespace fd {
 
 enum class TensorType : int { float32, float64, int64 };  // what engine files hold, and no other
 
-struct Tensor {
+struct FileTensor {
   std::string name;
   TensorType type = TensorType::float32;
   std::vector<std::int64_t> shape;
@@ -22,7 +22,7 @@ struct Tensor {
 };
 
 struct Safetensors {
-  std::vector<Tensor> tensors;  // as the header lists them
+  std::vector<FileTensor> tensors;  // as the header lists them
   std::vector<std::pair<std::string, std::string>> metadata;
 
   const std::string* find_metadata(const std::string& key) const;

@@ -88,6 +88,16 @@ void Tuner::write() const {
   std::rename(fresh.c_str(), path_.c_str());
 }
 
+std::string Tuner::remembered(const std::string& key) const {
+  const auto known = known_.find(key);
+  return known == known_.end() ? "" : known->second;
+}
+
+void Tuner::remember(const std::string& key, const std::string& value) {
+  known_[key] = value;
+  changed_ = true;
+}
+
 std::size_t Tuner::choose(const std::string& key, const std::vector<std::string>& names,
                           const std::function<double(std::size_t)>& seconds) {
   const auto known = known_.find(key);

@@ -26,6 +26,10 @@ class Tuner {
   std::size_t choose(const std::string& key, const std::vector<std::string>& names,
                      const std::function<double(std::size_t)>& seconds);
 
+  // What was kept under a key by `remember`; empty: nothing.
+  std::string remembered(const std::string& key) const;
+  void remember(const std::string& key, const std::string& value);
+
   std::size_t measured() const { return measured_; }
   std::string path() const { return path_; }
 

@@ -17,9 +17,6 @@
 namespace fd {
 namespace {
 
-// Samples in one run of the loop where nobody looks on: what memory a request takes beside its
-// answer.
-constexpr std::size_t kChunk = 256;
 // Of measuring, a regime: a dozen of shapes with a handful of candidates take less.
 constexpr double kTuningBudget_s = 8.0;
 
@@ -70,8 +67,9 @@ class PlannedEngine : public Engine {
     if (request.after_row) return run(request, out);
     std::size_t rows = 0;
     const LoopShape shape = this->shape();
-    for (std::size_t first = 0; first < request.n; first += kChunk) {
-      const std::size_t n = std::min(kChunk, request.n - first);
+    const std::size_t chunk = network_.chunk();
+    for (std::size_t first = 0; first < request.n; first += chunk) {
+      const std::size_t n = std::min(chunk, request.n - first);
       SampleRequest part = request;
       part.n = n;
       part.seeds += first;
@@ -93,8 +91,9 @@ class PlannedEngine : public Engine {
                float* m) const override {
     check_finite("context", context, n, static_cast<std::size_t>(file_.context_width));
     const std::size_t elements = shape().elements();
-    for (std::size_t first = 0; first < n; first += kChunk) {
-      const std::size_t count = std::min(kChunk, n - first);
+    const std::size_t chunk = network_.chunk();
+    for (std::size_t first = 0; first < n; first += chunk) {
+      const std::size_t count = std::min(chunk, n - first);
       const float* part_context =
           context == nullptr ? nullptr
                              : context + first * static_cast<std::size_t>(file_.context_width);

@@ -30,6 +30,8 @@ class Network {
   const Plan& step() const { return step_; }
   const PlanOptions& options() const { return options_; }
   std::size_t block() const { return block_; }  // samples in one run by one thread
+  // Samples of a request that are worked on at once, at most, where nobody looks on.
+  std::size_t chunk() const;
 
   // Chooses algorithms and the block by measurement.
   void tune(Tuner& tuner, const std::function<void(std::size_t, std::size_t)>& progress);
@@ -45,6 +47,11 @@ class Network {
   Computed compute(const Plan& plan, const std::vector<const float*>& inputs,
                    std::size_t count) const;
   double seconds_per_sample(std::size_t block);
+  // error_budget.cpp: in bf16, the convolutions that are done more coarsely, in these regimes.
+  void spend_error(Tuner& tuner, const std::vector<Regime>& regimes);
+  std::vector<std::size_t> affordable(const Regime& regime, const std::vector<ConvStep*>& convs);
+  std::vector<float> probe();
+  void check_memory() const;
   // Makes sure that the step can run in this regime. Thread-safe.
   void ready(const Regime& regime) const;
 

@@ -4,27 +4,37 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from fastdiff.program import cache
+from fastdiff.program.binding import Split
 from fastdiff.program.engine_file import engine_bytes
 from fastdiff.program.lower import lower
-from fastdiff.samplers.table import INDEX, SamplerTable
+from fastdiff.samplers import SamplerTable, build_table
 
 if TYPE_CHECKING:
     from fastdiff.models.model import DiffusionModel
 
 
 def engine_bytes_of(model: DiffusionModel, table: SamplerTable | None = None) -> bytes:
-    """The engine file of a model and a sampler's table; without one, of a row that changes nothing.
+    """The engine file of a model and a sampler's table; without one, of a short one of Euler's.
 
-    Raises FastdiffError as ``lower`` does.
+    A model of one of our architectures is traced once and kept in the cache folder
+    (``program/cache.py``). Raises FastdiffError as ``lower`` does.
     """
     if table is None:
-        row = np.zeros((1, len(INDEX)))
-        row[0, INDEX["in_scale"]] = row[0, INDEX["x[0]"]] = 1.0
-        table = SamplerTable(row, "none")
+        table = build_table("euler", model.schedule, min(8, getattr(model.schedule, "T", 8)))
+    key, folder = cache.key_of(model), cache.folder()
+    path = None if key is None or folder is None else folder / "programs" / f"{key}.fdiff"
+    split = None if path is None else cache.kept(path)
+    if split is None:
+        split = lower(model)
+        if path is not None:
+            cache.keep(path, _bytes(model, split, table))
+    return _bytes(model, split, table)
+
+
+def _bytes(model: DiffusionModel, split: Split, table: SamplerTable) -> bytes:
     return engine_bytes(
-        lower(model),
+        split,
         name=model.name,
         sample_shape=model.sample_shape,
         context_width=model.context_width,

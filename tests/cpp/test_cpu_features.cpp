@@ -48,7 +48,8 @@ TEST(environment_caps_the_isa) {
   setenv("FASTDIFF_MAX_ISA", "", 1);
   CHECK(fd::available_isas().back() <= fd::machine_isa());
   setenv("FASTDIFF_MAX_ISA", "AVX2", 1);
-  CHECK_THROWS(fd::InvalidArgument, "FASTDIFF_MAX_ISA: expected scalar, avx2, avx512 or avx512_bf16, got 'AVX2'",
+  CHECK_THROWS(fd::InvalidArgument,
+               "FASTDIFF_MAX_ISA: expected scalar, avx2, avx512 or avx512_bf16, got 'AVX2'",
                fd::active_isa());
   unsetenv("FASTDIFF_MAX_ISA");
   CHECK(fd::active_isa() == fd::available_isas().back());  // the failure before left nothing

@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 BUILD := build/cpp
 SOURCES := pyproject.toml constraints.txt setup.py $(shell find csrc -type f)
 FORMATTED = $(shell git ls-files 'csrc/*.h' 'csrc/*.cpp' 'csrc/*.cu' 'tests/cpp/*.[ch]' 'tests/cpp/*.cpp' \
-  'tests/fuzz/*.cpp' 'examples/*.c')
+  'tests/fuzz/*.cpp' 'tests/fuzz/*.h' 'examples/*.c')
 FUZZ_SECONDS ?= 600
 
 COMPARED := --context each --n 25 --guidance 2
@@ -54,19 +54,22 @@ check-long: $(VENV)/.dev
 	$(MAKE) fuzz
 	$(BIN)/python -m pytest -q -m long
 
-# The reader of engine files on hostile ones. libFuzzer comes with clang; without it what was found
-# before is replayed.
+# The reader of engine files on hostile ones, and planner and kernels on random programs, half of
+# FUZZ_SECONDS each. libFuzzer comes with clang; without it what was found before is replayed.
 fuzz: $(VENV)/.dev
-	@mkdir -p build/fuzz/found
+	@mkdir -p build/fuzz/found build/fuzz/found_run
 	CXX=$$(command -v clang++ || echo c++) $(BIN)/cmake -S tests/fuzz -B build/fuzz -G Ninja \
 	  -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja > build/fuzz.log 2>&1 \
 	  || { cat build/fuzz.log; exit 1; }
 	$(BIN)/cmake --build build/fuzz
-	if command -v clang++ > /dev/null; then build/fuzz/fuzz_engine_file -close_fd_mask=1 \
-	    -print_final_stats=1 -verbosity=0 -max_total_time=$(FUZZ_SECONDS) -max_len=32768 \
-	    build/fuzz/found tests/fuzz/corpus; \
-	  else echo "clang++ is not installed: the corpus is replayed, nothing is fuzzed"; \
-	    build/fuzz/fuzz_engine_file tests/fuzz/corpus/*; fi
+	if command -v clang++ > /dev/null; then \
+	  for t in file: run:_run; do build/fuzz/fuzz_engine_$${t%:*} -close_fd_mask=1 \
+	    -print_final_stats=1 -verbosity=0 -max_total_time=$$(($(FUZZ_SECONDS) / 2)) -max_len=32768 \
+	    -timeout=60 -rss_limit_mb=4096 build/fuzz/found$${t#*:} tests/fuzz/corpus$${t#*:} \
+	    || exit 1; done; \
+	else echo "clang++ is not installed: the corpus is replayed, nothing is fuzzed"; \
+	  build/fuzz/fuzz_engine_file tests/fuzz/corpus/* && \
+	  build/fuzz/fuzz_engine_run tests/fuzz/corpus_run/* tests/fuzz/corpus/*; fi
 
 # Needs an NVIDIA GPU: all GPU tests and the GPU benchmark.
 gpu-check: $(VENV)/.dev

@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
-#include <new>
 
+#include "core/pages.h"
 #include "cpu/conv.h"
 #include "cpu/conv_kernels.h"
 
@@ -27,7 +27,7 @@ bool conv_algorithm_fits(const ConvShape& shape, ConvAlgorithm algorithm, Precis
 class AlignedBytes {
  public:
   explicit AlignedBytes(std::size_t size)
-      : size_(size), data_(static_cast<char*>(::operator new(size + 64, std::align_val_t{64}))) {
+      : size_(size), data_(static_cast<char*>(allocate_pages(size + 64))) {
     std::fill(data_.get(), data_.get() + size + 64, char{0});
   }
   void* at(std::size_t offset) { return data_.get() + offset; }
@@ -36,7 +36,7 @@ class AlignedBytes {
 
  private:
   struct Delete {
-    void operator()(char* data) const { ::operator delete(data, std::align_val_t{64}); }
+    void operator()(char* data) const { free_pages(data); }
   };
   std::size_t size_;
   std::unique_ptr<char, Delete> data_;

@@ -123,6 +123,9 @@ class Engine:
         context: NDArray[np.float32] | None = None,  # [n, context_width]
     ) -> NDArray[np.float32]: ...  # [n, C, H, W]
     def describe(self, batch: int = 1) -> str: ...
+    def profile(
+        self, batch: int = 1, repeats: int = 20
+    ) -> list[tuple[str, str, float, float]]: ...  # what, module, seconds and FLOPs a sample
     @property
     def name(self) -> str: ...
     @property

@@ -186,6 +186,21 @@ std::unique_ptr<Engine> make_engine(const py::object& file, const py::object& th
   return Engine::make(read_engine_file(name), options);
 }
 
+py::list profile(const Engine& engine, const py::object& batch, const py::object& repeats) {
+  const auto size = static_cast<std::size_t>(whole_number("batch", batch, 1, 1 << 20));
+  const auto times = static_cast<int>(whole_number("repeats", repeats, 1, 1 << 20));
+  std::vector<StepTime> steps;
+  {
+    py::gil_scoped_release release;
+    steps = engine.profile(size, times);
+  }
+  py::list found;
+  for (const StepTime& step : steps) {
+    found.append(py::make_tuple(step.step, step.path, step.seconds / step.samples, step.flops));
+  }
+  return found;
+}
+
 py::tuple sample(const Engine& engine, const py::object& table, double init_scale,
                  const py::object& seeds, const py::object& context, const py::object& guidance,
                  const py::object& guidance_rescale, const py::object& guided_rows,
@@ -303,6 +318,8 @@ void bind_engine(py::module_& module) {
             return engine.describe(size);
           },
           py::arg("batch") = 1, "The plan for a batch, in lines.")
+      .def("profile", &profile, py::arg("batch") = 1, py::arg("repeats") = 20,
+           "Where the time of a step goes: (what, module, seconds, direct FLOPs) of one sample.")
       .def_property_readonly("name", [](const Engine& e) { return e.file().name; })
       .def_property_readonly("sample_shape",
                              [](const Engine& e) {

@@ -189,6 +189,16 @@ def test_contexts_that_are_no_numbers_are_refused(sprites16):
         )
 
 
+@pytest.mark.parametrize("batch", [1, 8])
+def test_a_profile_has_every_step_of_the_plan(sprites16, batch):
+    engine = sprites16._runner.engine
+    steps = engine.profile(batch, 3)
+    lines = engine.describe(batch).splitlines()[1:-1]
+    assert all(what in line for (what, *_), line in zip(steps, lines, strict=True))
+    assert all(seconds > 0 for _, _, seconds, _ in steps)
+    assert 300e6 < sum(flops for *_, flops in steps) < 303e6
+
+
 def test_a_step_that_is_kept_shows_its_row_later(sprites16):
     kept = []
     samples = sprites16.sample(2, on_step=kept.append)

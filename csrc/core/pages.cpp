@@ -1,6 +1,7 @@
 #include "core/pages.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <mutex>
 #include <new>
 #include <vector>
@@ -36,7 +37,6 @@ struct Chunk {
 class Pool {
  public:
   void* allocate(std::size_t bytes) {
-    if (bytes > SIZE_MAX - kPage) throw std::bad_alloc();
     bytes = (std::max<std::size_t>(bytes, 1) + kLine - 1) / kLine * kLine;
     std::lock_guard<std::mutex> lock(mutex_);
     for (Chunk& chunk : chunks_) {
@@ -87,6 +87,7 @@ Pool& pool() {
 }  // namespace
 
 void* allocate_pages(std::size_t bytes) {
+  if (bytes > SIZE_MAX / 2) throw std::bad_alloc();  // no system has it; sums below cannot wrap
   return kPooled ? pool().allocate(bytes) : ::operator new(bytes, std::align_val_t{kLine});
 }
 

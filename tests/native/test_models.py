@@ -210,3 +210,18 @@ def test_a_step_that_is_kept_shows_its_row_later(sprites16):
         assert np.abs(ours.x - theirs.x).max() < 1e-3
         assert np.abs(ours.x0 - theirs.x0).max() < 1e-3
     assert np.abs(np.clip(kept[-1].x, -1, 1) - samples.images).max() == 0
+
+
+@pytest.mark.long
+def test_a_million_samples_take_the_memory_of_their_answer(tiny_model):
+    import resource
+
+    engine = fastdiff.compile(tiny_model, "ddim", 1, backend="native", options={"autotune": False})
+    engine.sample(4096, batch_size=1024)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    samples = engine.sample(10**6, batch_size=1024)
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    assert len(samples) == 10**6
+    assert np.isfinite(samples.images[::997]).all()
+    # The answer, its seeds and row counts; nothing that grows with n beside them.
+    assert after - before < 1.1 * samples.images.nbytes + 64e6

@@ -52,6 +52,9 @@ check-long: $(VENV)/.dev
 	  $(BIN)/ctest --test-dir $$d --output-on-failure; \
 	done
 	$(MAKE) fuzz
+	for isa in scalar avx2 avx512; do echo "FASTDIFF_MAX_ISA=$$isa"; \
+	  FASTDIFF_MAX_ISA=$$isa $(BIN)/python -m pytest -q tests/native/test_ops.py \
+	    tests/native/test_models.py || exit 1; done
 	$(BIN)/python -m pytest -q -m long
 
 # The reader of engine files on hostile ones, and planner and kernels on random programs, half of

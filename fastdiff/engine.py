@@ -223,6 +223,11 @@ class Engine:
             latents[first:last] = self._runner.run(whole.part(first, last)).x
         return latents
 
+    def describe(self, batch: int = 1) -> str:
+        """How ``batch`` samples are computed: native's plan, a line a step; else one line."""
+        plan = getattr(self._runner, "plan", None)
+        return str(self._runner.describe() if plan is None else plan(batch))
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the engine file: the model's program with its weights, the table, the schedule.
 

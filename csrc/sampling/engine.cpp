@@ -34,7 +34,10 @@ class PlannedEngine : public Engine {
  public:
   PlannedEngine(EngineFile file, const EngineOptions& options)
       : file_(std::move(file)), network_(file_, plan_options(options)) {
-    if (!options.autotune) return;
+    if (!options.autotune) {
+      network_.settle();
+      return;
+    }
     Tuner tuner(options.cache_dir.empty() ? default_cache_folder() : options.cache_dir,
                 kTuningBudget_s);
     network_.tune(tuner, options.progress);

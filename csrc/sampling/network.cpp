@@ -81,13 +81,23 @@ void Network::ready(const Regime& regime) const {
   check_bytes(file_, scratch_bytes(step_, block_), "a thread");
 }
 
-void Network::tune(Tuner& tuner, const std::function<void(std::size_t, std::size_t)>& progress) {
-  std::vector<Regime> regimes;
+std::vector<Regime> Network::regimes() const {
+  std::vector<Regime> found;
   const int most = static_cast<int>(fitting_block(step_, kMaxBlock));
-  for (int samples = 1; samples <= most; samples *= 2) regimes.push_back({samples, false});
+  for (int samples = 1; samples <= most; samples *= 2) found.push_back({samples, false});
   for (int samples = 1; samples < options_.threads && samples <= most; samples *= 2) {
-    regimes.push_back({samples, true});
+    found.push_back({samples, true});
   }
+  return found;
+}
+
+void Network::settle() {
+  for (const Regime& regime : regimes()) step_.choose(regime, nullptr);
+}
+
+void Network::tune(Tuner& tuner, const std::function<void(std::size_t, std::size_t)>& progress) {
+  const std::vector<Regime> regimes = this->regimes();
+  const int most = static_cast<int>(fitting_block(step_, kMaxBlock));
   const std::size_t total = regimes.size() + 1;
   for (std::size_t i = 0; i < regimes.size(); ++i) {
     if (progress) progress(i, total);

@@ -33,6 +33,8 @@ class Network {
   // Samples of a request that are worked on at once, at most, where nobody looks on.
   std::size_t chunk() const;
 
+  // Takes the heuristic's algorithms for every regime that may come.
+  void settle();
   // Chooses algorithms and the block by measurement.
   void tune(Tuner& tuner, const std::function<void(std::size_t, std::size_t)>& progress);
   // A stepper for `rows` times and n contexts ([n, context_width], null where the model takes none
@@ -46,6 +48,7 @@ class Network {
   friend class PlanStepper;
   Computed compute(const Plan& plan, const std::vector<const float*>& inputs,
                    std::size_t count) const;
+  std::vector<Regime> regimes() const;
   double seconds_per_sample(std::size_t block);
   // error_budget.cpp: in bf16, the convolutions that are done more coarsely, in these regimes.
   void spend_error(Tuner& tuner, const std::vector<Regime>& regimes);

@@ -68,6 +68,15 @@ def test_exact_keeps_to_twice_eagers_error(foreign):
     assert "winograd" not in runner.plan(8)
 
 
+def test_an_engine_describes_its_plan(sprites16):
+    lines = sprites16.describe(8).splitlines()
+    assert "float32" in lines[0]
+    assert sum("winograd4" in line for line in lines) > 10
+    assert "301.2 MFLOP a sample" in lines[-1]
+    eager = fastdiff.compile("sprites16", "ddim", 2, backend="eager")
+    assert eager.describe() == "cpu, float32, noise by torch"
+
+
 @pytest.fixture(scope="module")
 def sprites16():
     return fastdiff.compile("sprites16", "ddim", 25, backend="native", options={"autotune": False})

@@ -85,6 +85,7 @@ bench: $(VENV)/.dev
 # Every backend and peer on one network, side by side: some six minutes.
 bench-native: $(VENV)/.bench
 	$(BIN)/python benchmarks/native.py --out benchmarks/results
+	$(BIN)/python benchmarks/native_plot.py benchmarks/results/native-*.json docs/images/native.png
 
 train-sprites16: $(VENV)/.base
 	$(BIN)/python recipes/sprites16_data.py --source ../shared/data/sprites --out data

@@ -10,13 +10,12 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "bindings/arguments.h"
+#include "bindings/engine_options.h"
 #include "bindings/rooms.h"
-#include "core/cpu_count.h"
 #include "core/error.h"
 #include "sampling/loop.h"
 
@@ -137,53 +136,13 @@ class AfterRow {
   std::exception_ptr thrown_;
 };
 
-Precision precision_of(const py::object& value) {
-  if (py::isinstance<py::str>(value)) {
-    const auto text = py::cast<std::string>(value);
-    if (text == "float32") return Precision::float32;
-    if (text == "bf16") return Precision::bf16;
-  }
-  throw py::value_error("precision: expected 'float32' or 'bf16', got " + describe(value));
-}
-
-void check_function(const char* name, const py::object& value) {
-  if (!value.is_none() && !PyCallable_Check(value.ptr())) {
-    throw py::value_error(std::string(name) + ": expected a function or None, got " +
-                          describe(value));
-  }
-}
-
 std::unique_ptr<Engine> make_engine(const py::object& file, const py::object& threads,
                                     const py::object& precision, bool exact, bool autotune,
                                     const std::string& cache_dir, const py::object& progress) {
-  EngineOptions options;
-  options.threads = static_cast<int>(whole_number("threads", threads, 0, kMaxThreads));
-  options.precision = precision_of(precision);
+  EngineOptions options = engine_options(threads, precision, autotune, cache_dir, progress);
   options.exact = exact;
-  options.autotune = autotune;
-  options.cache_dir = cache_dir;
-  check_function("progress", progress);
-  // By pointer: copies of the std::function must not count references without the GIL.
-  options.progress = [call = &progress](std::size_t done, std::size_t total) {
-    py::gil_scoped_acquire acquire;
-    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-    if (!call->is_none()) (*call)(done, total);
-  };
-  if (py::isinstance<py::bytes>(file)) {
-    const auto bytes = py::cast<std::string_view>(file);
-    py::gil_scoped_release release;
-    return Engine::make(read_engine_file(bytes.data(), bytes.size(), "file"), options);
-  }
-  const auto path = py::reinterpret_steal<py::object>(PyOS_FSPath(file.ptr()));
-  if (!path || !py::isinstance<py::str>(path)) {
-    PyErr_Clear();
-    throw py::value_error("file: expected a path or bytes, got " + describe(file));
-  }
-  const auto encoded = py::reinterpret_steal<py::bytes>(PyUnicode_EncodeFSDefault(path.ptr()));
-  if (!encoded) throw py::error_already_set();
-  const auto name = py::cast<std::string>(encoded);
-  py::gil_scoped_release release;
-  return Engine::make(read_engine_file(name), options);
+  return with_engine_file(file,
+                          [&](EngineFile read) { return Engine::make(std::move(read), options); });
 }
 
 py::list profile(const Engine& engine, const py::object& batch, const py::object& repeats) {

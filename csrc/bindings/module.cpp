@@ -67,4 +67,5 @@ PYBIND11_MODULE(_native, module) {
              "compiled in.");
   fd::bind_noise(module);
   fd::bind_engine(module);
+  fd::bind_pixelcnn(module);
 }

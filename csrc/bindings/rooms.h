@@ -7,5 +7,6 @@ namespace fd {
 
 void bind_noise(pybind11::module_& module);
 void bind_engine(pybind11::module_& module);
+void bind_pixelcnn(pybind11::module_& module);
 
 }  // namespace fd

@@ -4,7 +4,7 @@
 # By room: a new op is a new file, and no list here has to know of it.
 file(GLOB cpu_sources CONFIGURE_DEPENDS core/*.cpp ops/*.cpp cpu/*.cpp cpu/reference/*.cpp
      cpu/simd/*_plain.cpp)
-file(GLOB engine_sources CONFIGURE_DEPENDS plan/*.cpp sampling/*.cpp)
+file(GLOB engine_sources CONFIGURE_DEPENDS plan/*.cpp sampling/*.cpp pixelcnn/*.cpp)
 file(GLOB capi_sources CONFIGURE_DEPENDS capi/*.cpp)
 add_library(fastdiff_cpu STATIC ${cpu_sources})
 target_link_libraries(fastdiff_cpu PUBLIC fastdiff_options)

@@ -19,6 +19,7 @@ constexpr const char* kMetadataKey = "fastdiff_engine";
 constexpr const char* kTableName = "table";
 constexpr std::int64_t kMaxRows = 100000;
 constexpr std::int64_t kMaxContext = 1 << 20;
+constexpr std::int64_t kMaxLevels = 65536;
 
 // Columns of a table that its checks speak of (samplers/table.py).
 enum Column { kM = 2, kX = 6, kX0FromM = 12, kX0Lo = 13, kX0Hi = 14, kClampM = 15 };
@@ -142,8 +143,11 @@ void check_bindings(const JsonField& programs, const EngineFile& file) {
   const std::vector<int>& outputs = file.step.outputs;
   programs["step"]["outputs"].array(1);
   const Value& m = file.step.values[static_cast<std::size_t>(outputs[0])];
-  if (m.shape != known[file.x].shape || m.dtype != DType::float32) {
-    programs["step"]["outputs"].fail("a float32 value of the sample's shape", dims_text(m.shape));
+  std::vector<std::int64_t> expected = known[file.x].shape;
+  if (file.levels > 0) expected.insert(expected.begin(), file.levels);
+  if (m.shape != expected || m.dtype != DType::float32) {
+    programs["step"]["outputs"].fail("a float32 value [B]" + dims_text(expected),
+                                     "[B]" + dims_text(m.shape));
   }
 }
 
@@ -170,6 +174,33 @@ void read_programs(const JsonField& root, Constants* constants, EngineFile* file
   check_bindings(programs, *file);
 }
 
+// What takes the place of a table and a schedule.
+void read_autoregressive(const JsonField& root, EngineFile* file) {
+  const JsonField json = root["autoregressive"];
+  for (const char* key : {"table", "schedule"}) {
+    if (root.has(key)) root[key].fail("none in an autoregressive model's file", "one");
+  }
+  json.check_keys({"levels", "input_scale", "input_shift"});
+  file->levels = static_cast<int>(json["levels"].integer(2, kMaxLevels));
+  file->input_scale = json["input_scale"].finite();
+  file->input_shift = json["input_shift"].finite();
+}
+
+void read_sampler(const JsonField& root, const Safetensors& tensors, const std::string& metadata,
+                  const std::string& source, EngineFile* file) {
+  const JsonField table = root["table"];
+  table.check_keys({"name", "init_scale", "to_noise"});
+  file->table_name = table["name"].text();
+  file->init_scale = table["init_scale"].finite();
+  file->to_noise = table["to_noise"].boolean();
+  read_table(tensors, source, file);
+
+  const JsonField schedule = root["schedule"];
+  if (schedule.json().kind != Json::Kind::object) schedule.fail("an object");
+  file->schedule =
+      metadata.substr(schedule.json().begin, schedule.json().end - schedule.json().begin);
+}
+
 }  // namespace
 
 EngineFile read_engine_file(const void* bytes, std::size_t size, const std::string& source) {
@@ -181,8 +212,9 @@ EngineFile read_engine_file(const void* bytes, std::size_t size, const std::stri
   const Json json = parse_json(*metadata, source + ": " + kMetadataKey);
   const JsonField root(json, source);
   check_format(root);  // first: a newer format may have other keys
-  root.check_keys({"format", "name", "sample_shape", "context_width", "labels", "inputs",
-                   "programs", "table", "schedule"});
+  root.check_keys(
+      {"format", "name", "sample_shape", "context_width", "labels", "inputs", "programs"},
+      {"table", "schedule", "autoregressive"});
 
   EngineFile file;
   file.name = root["name"].text();
@@ -197,21 +229,19 @@ EngineFile read_engine_file(const void* bytes, std::size_t size, const std::stri
   file.context_width = root["context_width"].integer(0, kMaxContext);
   read_labels(root["labels"], &file);
 
-  const JsonField table = root["table"];
-  table.check_keys({"name", "init_scale", "to_noise"});
-  file.table_name = table["name"].text();
-  file.init_scale = table["init_scale"].finite();
-  file.to_noise = table["to_noise"].boolean();
-  read_table(tensors, source, &file);
-
-  const JsonField schedule = root["schedule"];
-  if (schedule.json().kind != Json::Kind::object) schedule.fail("an object");
-  file.schedule =
-      metadata->substr(schedule.json().begin, schedule.json().end - schedule.json().begin);
+  if (root.has("autoregressive")) {
+    read_autoregressive(root, &file);
+  } else {
+    read_sampler(root, tensors, *metadata, source, &file);
+  }
 
   Constants constants(tensors, source);
   read_programs(root, &constants, &file);
-  constants.check_all_used(kTableName);
+  constants.check_all_used(file.levels > 0 ? "" : kTableName);
+  if (file.levels > 0 && !(file.row.empty() && file.row_request.empty())) {
+    root["programs"].fail("no parts but request and step in an autoregressive model's file",
+                          "others");
+  }
   file.owned = constants.take_owned();
   return file;
 }

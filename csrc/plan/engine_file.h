@@ -9,6 +9,9 @@
 //    "values": [{"name", "dtype", "shape", "tensor" of a constant}],  -1 in a shape: the batch
 //    "nodes": [{"op", "inputs", "output", "attributes", "epilogue", "path"}]}
 // The tensors are the programs' constants, float32 or int64, and "table", float64 [rows, 19].
+// An autoregressive model has, in place of "table" (JSON and tensor) and "schedule",
+//    "autoregressive": {"levels", "input_scale", "input_shift"}
+// and no programs but "request" and "step", whose output is logits [levels, C, H, W].
 // Memory while reading: the file, its constants once more, and at most some 200 MB for the JSON.
 #pragma once
 
@@ -40,6 +43,11 @@ struct EngineFile {
   double init_scale = 1;
   bool to_noise = false;  // the rows lead from an image to noise
   std::string schedule;   // JSON text, as checkpoints have it; kept for people
+
+  // Of an autoregressive model, which has no table: a pixel's levels, 0 for all others, and what
+  // the network sees of one, level * input_scale + input_shift.
+  int levels = 0;
+  double input_scale = 1, input_shift = 0;
 
   // What the constants point into.
   std::vector<std::shared_ptr<const void>> owned;

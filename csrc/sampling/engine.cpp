@@ -155,25 +155,6 @@ class PlannedEngine : public Engine {
   }
 
  private:
-  static PlanOptions plan_options(const EngineOptions& options) {
-    PlanOptions plan;
-    plan.isa = active_isa();
-    plan.precision = options.precision;
-    plan.exact = options.exact;
-    plan.threads = options.threads > 0 ? options.threads : default_thread_count();
-    if (options.threads < 0 || options.threads > kMaxThreads) {
-      fail_argument("threads", "0 (the default) to " + std::to_string(kMaxThreads),
-                    std::to_string(options.threads));
-    }
-    if (plan.precision == Precision::bf16 && plan.isa < Isa::avx512_bf16) {
-      fail_argument("precision",
-                    "float32 on a processor without bfloat16 dot products (or with "
-                    "FASTDIFF_MAX_ISA below avx512_bf16)",
-                    "bf16");
-    }
-    return plan;
-  }
-
   Regime regime_of(std::size_t batch) const {
     const auto threads = static_cast<std::size_t>(this->threads());
     if (batch < threads) return Regime::of(static_cast<int>(batch), true);
@@ -240,6 +221,7 @@ class PlannedEngine : public Engine {
 }  // namespace
 
 std::unique_ptr<Engine> Engine::make(EngineFile file, const EngineOptions& options) {
+  if (file.levels > 0) fail_argument("engine file", "a diffusion model", "an autoregressive model");
   return std::make_unique<PlannedEngine>(std::move(file), options);
 }
 

@@ -4,28 +4,16 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "core/cpu_features.h"
-#include "cpu/conv.h"
 #include "plan/engine_file.h"
+#include "plan/engine_options.h"
 #include "sampling/loop.h"
 #include "sampling/request.h"
 
 namespace fd {
-
-struct EngineOptions {
-  int threads = 0;  // 0: FASTDIFF_THREADS, else the CPUs this process may use
-  Precision precision = Precision::float32;
-  bool exact = false;     // only algorithms within twice eager's own error (no Winograd)
-  bool autotune = true;   // measure, and keep what was found in the cache; false: the heuristic
-  std::string cache_dir;  // of the tuning cache; empty: FASTDIFF_CACHE_DIR, else ~/.cache/fastdiff
-  // Called while tuning with what is done of what is to be done; may be empty.
-  std::function<void(std::size_t done, std::size_t total)> progress;
-};
 
 struct StepTime {
   std::string step, path;

@@ -80,22 +80,70 @@ def engine_bytes(
     rows = np.ascontiguousarray(table, dtype=np.float64)
     if rows.ndim != 2 or rows.shape[1] != TABLE_WIDTH or not len(rows):
         raise FastdiffError(f"table: expected [K >= 1, {TABLE_WIDTH}], got {list(rows.shape)}")
-    tensors: dict[str, Array] = {TABLE: rows}
-    keys: dict[tuple[str, tuple[int, ...], bytes], str] = {}
-    programs = {
-        time: _program_json(program, tensors, keys) for time, program in split.parts().items()
+    model = _model_json(name, sample_shape, context_width, labels, (x, t, context))
+    sampler = {
+        "table": {"name": table_name, "init_scale": float(init_scale), "to_noise": bool(to_noise)},
+        "schedule": dict(schedule),
     }
-    meta = {
+    return _file_bytes(split, {TABLE: rows}, model, sampler)
+
+
+def autoregressive_bytes(
+    split: Split,
+    *,
+    name: str,
+    sample_shape: Sequence[int],
+    levels: int,
+    input_scale: float,
+    input_shift: float,
+    context_width: int,
+    labels: Sequence[str],
+    x: str = "x",
+    t: str = "t",
+    context: str = "context",
+) -> bytes:
+    """The engine file of an autoregressive model, as bytes: it has levels in place of a table.
+
+    The step's output are logits [B, levels, C, H, W]; the network sees level * ``input_scale`` +
+    ``input_shift``. ``t`` names an input that no part may have. Raises FastdiffError as
+    ``engine_bytes`` does.
+    """
+    model = _model_json(name, sample_shape, context_width, labels, (x, t, context))
+    sampler = {
+        "autoregressive": {
+            "levels": int(levels),
+            "input_scale": float(input_scale),
+            "input_shift": float(input_shift),
+        }
+    }
+    return _file_bytes(split, {}, model, sampler)
+
+
+def _model_json(
+    name: str,
+    sample_shape: Sequence[int],
+    context_width: int,
+    labels: Sequence[str],
+    inputs: tuple[str, str, str],
+) -> dict[str, Any]:
+    return {
         "format": FORMAT,
         "name": name,
         "sample_shape": [int(size) for size in sample_shape],
         "context_width": int(context_width),
         "labels": list(labels),
-        "inputs": {"x": x, "t": t, "context": context},
-        "programs": programs,
-        "table": {"name": table_name, "init_scale": float(init_scale), "to_noise": bool(to_noise)},
-        "schedule": dict(schedule),
+        "inputs": dict(zip(("x", "t", "context"), inputs, strict=True)),
     }
+
+
+def _file_bytes(
+    split: Split, tensors: dict[str, Array], model: dict[str, Any], sampler: dict[str, Any]
+) -> bytes:
+    keys: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+    programs = {
+        time: _program_json(program, tensors, keys) for time, program in split.parts().items()
+    }
+    meta = {**model, "programs": programs, **sampler}
     try:
         text = json.dumps(meta, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         data: bytes = save_tensors(tensors, {METADATA: text})

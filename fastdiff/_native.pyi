@@ -146,3 +146,57 @@ class Engine:
     def schedule(self) -> str: ...  # JSON
     @property
     def threads(self) -> int: ...
+
+# An autoregressive model's engine file, planned for this machine. Errors as Engine's.
+class PixelEngine:
+    def __init__(
+        self,
+        file: bytes | str | PathLike[str],
+        threads: int = 0,
+        precision: str = "float32",
+        autotune: bool = True,
+        cache_dir: str = "",
+        progress: Callable[[int, int], object] | None = None,
+    ) -> None: ...
+    def sample(
+        self,
+        seeds: NDArray[np.uint64],  # [n]
+        context: NDArray[np.float32] | None = None,  # [n, context_width]
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        given: NDArray[np.int32] | None = None,  # [n, C, H, W], -1: drawn
+        on_progress: Callable[[int, int], object] | None = None,  # False stops
+        slope: int | None = None,
+    ) -> tuple[NDArray[np.int32], int]: ...  # levels [n, C, H, W], and how many are there
+    def log_probabilities(
+        self,
+        levels: NDArray[np.int32],  # [n, C, H, W]
+        context: NDArray[np.float32] | None = None,  # [n, context_width]
+        on_progress: Callable[[int, int], object] | None = None,
+    ) -> NDArray[np.float32]: ...  # ln p, [n, C, H, W]
+    def describe(self, batch: int = 1) -> str: ...
+    def map_bytes(self, batch: int = 1) -> float: ...
+    @property
+    def slope(self) -> int: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def sample_shape(self) -> tuple[int, int, int]: ...
+    @property
+    def levels(self) -> int: ...
+    @property
+    def context_width(self) -> int: ...
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+    @property
+    def threads(self) -> int: ...
+
+def load_engine(
+    file: bytes | str | PathLike[str],
+    threads: int = 0,
+    precision: str = "float32",
+    exact: bool = False,
+    autotune: bool = True,
+    cache_dir: str = "",
+    progress: Callable[[int, int], object] | None = None,
+) -> Engine | PixelEngine: ...

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +28,9 @@ from fastdiff.samplers import DEFAULT_SAMPLER, SamplerTable
 from fastdiff.schedules import EDMSchedule, Schedule
 
 if TYPE_CHECKING:
+    from fastdiff.models.autoregressive import AutoregressiveModel
     from fastdiff.models.model import DiffusionModel
+    from fastdiff.pixel_engine import PixelEngine
 
 __all__ = ["Engine", "OnStep", "Samples", "Step", "compile"]
 
@@ -57,7 +59,7 @@ class Engine:
         self.table = tables.table_of(self._sampler, model.schedule, steps, sampler_options)
         # A name whose steps were left to it keeps them when a request changes its options.
         self._steps = len(self.table) if isinstance(sampler, str) else steps
-        prepared = prepare(backend, model, options)
+        prepared = prepare(backend, lambda b: b.prepare(model, **options))
         self.backend, self.passed_over = prepared.backend, prepared.passed_over
         self._runner = prepared.runner
 
@@ -266,9 +268,21 @@ def _weights(n: int) -> npt.NDArray[np.float64]:
     return np.linspace(0.0, 1.0, n)
 
 
+@overload
 def compile(
-    model: DiffusionModel | str | os.PathLike[str],
-    sampler: SamplerLike = DEFAULT_SAMPLER,
+    model: AutoregressiveModel,
+    *,
+    backend: str = "auto",
+    device: str | None = None,
+    dtype: str | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> PixelEngine: ...
+
+
+@overload
+def compile(
+    model: DiffusionModel,
+    sampler: SamplerLike | None = None,
     steps: int | None = None,
     *,
     backend: str = "auto",
@@ -276,25 +290,68 @@ def compile(
     dtype: str | None = None,
     options: Mapping[str, Any] | None = None,
     **sampler_options: Any,
-) -> Engine:
+) -> Engine: ...
+
+
+# By name it may be either; most are diffusion models.
+@overload
+def compile(
+    model: str | os.PathLike[str],
+    sampler: SamplerLike | None = None,
+    steps: int | None = None,
+    *,
+    backend: str = "auto",
+    device: str | None = None,
+    dtype: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    **sampler_options: Any,
+) -> Any: ...
+
+
+def compile(
+    model: DiffusionModel | AutoregressiveModel | str | os.PathLike[str],
+    sampler: SamplerLike | None = None,
+    steps: int | None = None,
+    *,
+    backend: str = "auto",
+    device: str | None = None,
+    dtype: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    **sampler_options: Any,
+) -> Engine | PixelEngine:
     """An engine for a model (or the name or path of one), a sampler and a backend.
 
     ``sampler``: a name with its options (``eta=0.5``), a :class:`SamplerTable`, or a scheduler
-    object of diffusers, with ``steps``. ``steps``: model evaluations, the sampler's own default
-    unless given. ``backend``: ``"auto"`` takes the fastest one that is available and can run the
-    model; ``engine.backend`` says which, ``engine.passed_over`` why not a faster one. ``device``,
-    ``dtype`` and ``options`` are passed to the backend where given: ``native`` takes ``threads``,
-    ``exact`` and ``autotune`` (``backends/native.py``).
+    object of diffusers, with ``steps``; the default one unless given. ``steps``: model evaluations,
+    the sampler's own default unless given. An autoregressive model takes none of these and gives a
+    :class:`PixelEngine`. ``backend``: ``"auto"`` takes the fastest one that is available and can
+    run the model; ``engine.backend`` says which, ``engine.passed_over`` why not a faster one.
+    ``device``, ``dtype`` and ``options`` are passed to the backend where given: ``native`` takes
+    ``threads``, ``exact`` and ``autotune`` (``backends/native.py``).
     """
     if isinstance(model, (str, os.PathLike)):
         from fastdiff.checkpoint import load
 
         model = load(model)
-    elif not isinstance(getattr(model, "schedule", None), (Schedule, EDMSchedule)):
+    named = {k: v for k, v in (("device", device), ("dtype", dtype)) if v is not None}
+    given = {**(options or {}), **named}
+    if hasattr(model, "input_scale"):
+        from fastdiff.pixel_engine import PixelEngine
+
+        asked = {"sampler": sampler, "steps": steps, **sampler_options}
+        for name, value in asked.items():
+            if value is not None:
+                raise FastdiffError(
+                    f"{name}: expected none, {model.name} draws pixel by pixel and has no sampler"
+                )
+        prepared = prepare(backend, lambda b: b.prepare_pixels(model, **given))
+        return PixelEngine(
+            model, model.name, prepared.backend, prepared.runner, prepared.passed_over
+        )
+    if not isinstance(getattr(model, "schedule", None), (Schedule, EDMSchedule)):
         raise FastdiffError(
             "model: expected a fastdiff.DiffusionModel, a packaged name or a checkpoint's path, "
             f"got {type(model).__name__} (wrap a network: DiffusionModel(module, schedule, shape))"
         )
-    named = {k: v for k, v in (("device", device), ("dtype", dtype)) if v is not None}
-    given = {**(options or {}), **named}
-    return Engine(model, backend, given, sampler, steps, sampler_options)
+    chosen = DEFAULT_SAMPLER if sampler is None else sampler
+    return Engine(model, backend, given, chosen, steps, sampler_options)

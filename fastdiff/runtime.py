@@ -19,9 +19,10 @@ from typing import Any
 import numpy.typing as npt
 
 from fastdiff.backends.base import Float32Array
-from fastdiff.backends.native import PRECISIONS, NativeRunner, runner_of
+from fastdiff.backends.native import PRECISIONS, NativePixelRunner, NativeRunner, runner_of
 from fastdiff.errors import FastdiffError
 from fastdiff.noise import SeedsLike
+from fastdiff.pixel_engine import PixelEngine
 from fastdiff.requests import contexts, tables
 from fastdiff.requests.chunks import OnStep, Samples, run_chunks
 from fastdiff.requests.counts import check_work
@@ -142,8 +143,11 @@ def load(
     autotune: bool = True,
     *,
     exact: bool = False,
-) -> RuntimeEngine:
+) -> RuntimeEngine | PixelEngine:
     """The engine of a file that ``Engine.save`` wrote, planned for this machine.
+
+    A diffusion model's is a :class:`RuntimeEngine`, an autoregressive model's a
+    :class:`fastdiff.pixel_engine.PixelEngine`.
 
     ``threads``: at most so many a request, FASTDIFF_THREADS or all CPUs unless given.
     ``precision``: of the network, ``"float32"`` or ``"bf16"`` (where the machine has it).
@@ -159,12 +163,14 @@ def load(
     dtypes = {name: dtype for dtype, name in PRECISIONS.items()}
     if precision not in dtypes:
         raise FastdiffError(f"precision: expected one of {', '.join(dtypes)}, got {precision!r}")
-    return RuntimeEngine(
-        runner_of(
-            os.fspath(path),
-            threads=0 if threads is None else threads,
-            dtype=dtypes[precision],
-            exact=exact,
-            autotune=autotune,
-        )
+    runner = runner_of(
+        os.fspath(path),
+        threads=0 if threads is None else threads,
+        dtype=dtypes[precision],
+        exact=exact,
+        autotune=autotune,
     )
+    if isinstance(runner, NativePixelRunner):
+        # The engine itself has all that a request is checked against.
+        return PixelEngine(runner.engine, runner.engine.name, "native", runner)
+    return RuntimeEngine(runner)

@@ -17,6 +17,7 @@
 #include "bindings/engine_options.h"
 #include "bindings/rooms.h"
 #include "core/error.h"
+#include "pixelcnn/engine.h"
 #include "sampling/loop.h"
 
 namespace py = pybind11;
@@ -143,6 +144,21 @@ std::unique_ptr<Engine> make_engine(const py::object& file, const py::object& th
   options.exact = exact;
   return with_engine_file(file,
                           [&](EngineFile read) { return Engine::make(std::move(read), options); });
+}
+
+// An engine of the kind that the file's model asks for.
+py::object load_engine(const py::object& file, const py::object& threads,
+                       const py::object& precision, bool exact, bool autotune,
+                       const std::string& cache_dir, const py::object& progress) {
+  EngineOptions options = engine_options(threads, precision, autotune, cache_dir, progress);
+  options.exact = exact;
+  std::unique_ptr<PixelEngine> pixels;
+  std::unique_ptr<Engine> engine = with_engine_file(file, [&](EngineFile read) {
+    if (read.levels == 0) return Engine::make(std::move(read), options);
+    pixels = PixelEngine::make(std::move(read), options);
+    return std::unique_ptr<Engine>();
+  });
+  return pixels ? py::cast(std::move(pixels)) : py::cast(std::move(engine));
 }
 
 py::list profile(const Engine& engine, const py::object& batch, const py::object& repeats) {
@@ -295,6 +311,11 @@ void bind_engine(py::module_& module) {
       .def_property_readonly("to_noise", [](const Engine& e) { return e.file().to_noise; })
       .def_property_readonly("schedule", [](const Engine& e) { return e.file().schedule; })
       .def_property_readonly("threads", &Engine::threads);
+
+  module.def("load_engine", &load_engine, py::arg("file"), py::arg("threads") = 0,
+             py::arg("precision") = "float32", py::arg("exact") = false, py::arg("autotune") = true,
+             py::arg("cache_dir") = "", py::arg("progress") = py::none(),
+             "An Engine, or for an autoregressive model's file a PixelEngine.");
 }
 
 }  // namespace fd

@@ -62,40 +62,74 @@ class OnProgress {
   std::exception_ptr thrown_;
 };
 
+// What a request borrows from Python.
+struct Borrowed {
+  py::array_t<std::uint64_t, py::array::c_style> seeds;
+  py::array_t<float, py::array::c_style> contexts;
+  LevelArray given;
+  std::vector<py::ssize_t> shape;  // [n, C, H, W]
+};
+
+void borrow_context(const PixelEngine& engine, const py::object& context, Borrowed* borrowed,
+                    PixelRequest* request) {
+  if (context.is_none()) return;
+  const std::int64_t width = engine.file().context_width;
+  const py::ssize_t n = borrowed->shape[0];
+  const std::string expected =
+      "a float32 array [" + std::to_string(n) + ", " + std::to_string(width) + "] or None";
+  if (width == 0) {
+    throw py::value_error("context: expected None, this model takes none, got " +
+                          describe(context));
+  }
+  borrowed->contexts = array_of<float>("context", context, 2, expected.c_str());
+  if (borrowed->contexts.shape(0) != n || borrowed->contexts.shape(1) != width) {
+    throw py::value_error("context: expected " + expected + ", got " + describe(context));
+  }
+  request->context = borrowed->contexts.data();
+}
+
+void borrow_levels(const char* name, const py::object& levels, Borrowed* borrowed,
+                   PixelRequest* request) {
+  const auto& shape = borrowed->shape;
+  const std::string expected = "an int32 array [" + std::to_string(shape[0]) + ", " +
+                               std::to_string(shape[1]) + ", " + std::to_string(shape[2]) + ", " +
+                               std::to_string(shape[3]) + "]";
+  borrowed->given = array_of<std::int32_t>(name, levels, 4, expected.c_str());
+  if (!std::equal(shape.begin(), shape.end(), borrowed->given.shape())) {
+    throw py::value_error(std::string(name) + ": expected " + expected + ", got " +
+                          describe(levels));
+  }
+  request->given = borrowed->given.data();
+}
+
+// The levels, and how many of them are there.
+py::tuple run(const PixelEngine& engine, const Borrowed& borrowed, PixelRequest* request,
+              const py::object& on_progress) {
+  check_function("on_progress", on_progress);
+  OnProgress progress(on_progress);
+  request->on_progress = [&](std::size_t done, std::size_t total) { return progress(done, total); };
+  LevelArray out(borrowed.shape);
+  std::int32_t* to = out.mutable_data();
+  std::size_t done = 0;
+  {
+    py::gil_scoped_release release;
+    done = engine.sample(*request, to);
+  }
+  progress.rethrow();
+  return py::make_tuple(std::move(out), done);
+}
+
 py::tuple sample(const PixelEngine& engine, const py::object& seeds, const py::object& context,
                  double temperature, const py::object& top_k, const py::object& given,
                  const py::object& on_progress, const py::object& slope) {
-  const auto seed_array = array_of<std::uint64_t>("seeds", seeds, 1, "a uint64 array [n]");
-  const py::ssize_t n = seed_array.size();
-  const std::vector<py::ssize_t> shape = sizes(engine, n);
-  const std::int64_t width = engine.file().context_width;
+  Borrowed borrowed;
+  borrowed.seeds = array_of<std::uint64_t>("seeds", seeds, 1, "a uint64 array [n]");
+  borrowed.shape = sizes(engine, borrowed.seeds.size());
   PixelRequest request;
-  request.n = static_cast<std::size_t>(n);
-  request.seeds = seed_array.data();
-  py::array_t<float, py::array::c_style> contexts;
-  if (!context.is_none()) {
-    const std::string expected = width == 0 ? std::string("None, this model takes none")
-                                            : "a float32 array [" + std::to_string(n) + ", " +
-                                                  std::to_string(width) + "] or None";
-    if (width == 0)
-      throw py::value_error("context: expected " + expected + ", got " + describe(context));
-    contexts = array_of<float>("context", context, 2, expected.c_str());
-    if (contexts.shape(0) != n || contexts.shape(1) != width) {
-      throw py::value_error("context: expected " + expected + ", got " + describe(context));
-    }
-    request.context = contexts.data();
-  }
-  LevelArray levels;
-  if (!given.is_none()) {
-    const std::string expected = "an int32 array [" + std::to_string(n) + ", " +
-                                 std::to_string(shape[1]) + ", " + std::to_string(shape[2]) + ", " +
-                                 std::to_string(shape[3]) + "] or None";
-    levels = array_of<std::int32_t>("given", given, 4, expected.c_str());
-    if (!std::equal(shape.begin(), shape.end(), levels.shape())) {
-      throw py::value_error("given: expected " + expected + ", got " + describe(given));
-    }
-    request.given = levels.data();
-  }
+  request.n = static_cast<std::size_t>(borrowed.seeds.size());
+  request.seeds = borrowed.seeds.data();
+  borrow_context(engine, context, &borrowed, &request);
+  if (!given.is_none()) borrow_levels("given", given, &borrowed, &request);
   request.rule.temperature = static_cast<float>(temperature);
   if (!top_k.is_none()) {
     request.rule.top_k = static_cast<int>(whole_number("top_k", top_k, 1, engine.file().levels));
@@ -103,18 +137,33 @@ py::tuple sample(const PixelEngine& engine, const py::object& seeds, const py::o
   if (!slope.is_none()) {
     request.slope = whole_number("slope", slope, engine.smallest_slope(), 1 << 30);
   }
-  check_function("on_progress", on_progress);
-  OnProgress progress(on_progress);
-  request.on_progress = [&](std::size_t done, std::size_t total) { return progress(done, total); };
-  LevelArray out(shape);
-  std::int32_t* to = out.mutable_data();
-  std::size_t done = 0;
-  {
-    py::gil_scoped_release release;
-    done = engine.sample(request, to);
+  return run(engine, borrowed, &request, on_progress);
+}
+
+py::array_t<float> log_probabilities(const PixelEngine& engine, const py::object& levels,
+                                     const py::object& context, const py::object& on_progress) {
+  const py::ssize_t n =
+      py::isinstance<py::array>(levels) && py::reinterpret_borrow<py::array>(levels).ndim() == 4
+          ? py::reinterpret_borrow<py::array>(levels).shape(0)
+          : 1;
+  Borrowed borrowed;
+  borrowed.shape = sizes(engine, n);
+  PixelRequest request;
+  request.n = static_cast<std::size_t>(n);
+  borrow_levels("levels", levels, &borrowed, &request);
+  for (py::ssize_t i = 0; i < borrowed.given.size(); ++i) {
+    if (request.given[i] < 0) {
+      throw py::value_error("levels: expected 0 to " + std::to_string(engine.file().levels - 1) +
+                            ", got " + std::to_string(request.given[i]));
+    }
   }
-  progress.rethrow();
-  return py::make_tuple(std::move(out), done);
+  borrow_context(engine, context, &borrowed, &request);
+  const std::vector<std::uint64_t> seeds(request.n);
+  request.seeds = seeds.data();  // nothing is drawn
+  py::array_t<float> out(borrowed.shape);
+  request.log_p = out.mutable_data();
+  run(engine, borrowed, &request, on_progress);
+  return out;
 }
 
 }  // namespace
@@ -131,6 +180,9 @@ void bind_pixelcnn(py::module_& module) {
            py::arg("slope") = py::none(),
            "Levels, int32 [n, C, H, W], -1 where on_progress(done, total) ended the run by "
            "returning False, and how many colours of pixels are there.")
+      .def("log_probabilities", &log_probabilities, py::arg("levels"),
+           py::arg("context") = py::none(), py::arg("on_progress") = py::none(),
+           "ln p of each colour of each pixel given those before it, float32 [n, C, H, W].")
       .def(
           "describe",
           [](const PixelEngine& engine, const py::object& batch) {

@@ -1,6 +1,7 @@
 #include "pixelcnn/choice.h"
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <limits>
 
@@ -46,6 +47,13 @@ int choose_level(const float* logits, int levels, float u, const ChoiceRule& rul
     if (sum > limit) break;
   }
   return level;
+}
+
+double log_probability(const float* logits, int levels, int level) {
+  const double most = static_cast<double>(*std::max_element(logits, logits + levels));
+  double sum = 0;
+  for (int i = 0; i < levels; ++i) sum += std::exp(static_cast<double>(logits[i]) - most);
+  return static_cast<double>(logits[level]) - most - std::log(sum);
 }
 
 }  // namespace fd

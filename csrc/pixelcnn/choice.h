@@ -19,4 +19,7 @@ struct ChoiceRule {
 int choose_level(const float* logits, int levels, float u, const ChoiceRule& rule, Isa isa,
                  float* scratch);
 
+// ln softmax(logits)[level], in float64.
+double log_probability(const float* logits, int levels, int level);
+
 }  // namespace fd

@@ -262,10 +262,15 @@ void PlannedPixelEngine::choose_pixels(Job& job, PixelWorkspace& work, std::size
                              static_cast<std::size_t>(c) * height * width + pixel;
       const float u = work.uniforms[static_cast<std::size_t>(sample) * elements() +
                                     pixel * colours + static_cast<std::size_t>(c)];
+      const float* logits = work.run.logits(c, k / samples, sample);
       std::int32_t level = job.request.given == nullptr ? -1 : job.request.given[at];
       if (level < 0) {
-        level = choose_level(work.run.logits(c, k / samples, sample), graph_.levels, u,
-                             job.request.rule, options_.isa, scratch.data());
+        level =
+            choose_level(logits, graph_.levels, u, job.request.rule, options_.isa, scratch.data());
+      }
+      if (job.request.log_p != nullptr) {
+        const double log_p = log_probability(logits, graph_.levels, level);
+        job.request.log_p[at] = static_cast<float>(log_p);
       }
       job.out[at] = level;
       work.run.set_pixel(row, column, c, sample,

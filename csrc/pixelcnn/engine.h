@@ -25,6 +25,9 @@ struct PixelRequest {
   ChoiceRule rule;
   // [n, C, H, W]: levels that are given, and -1 where one is to be drawn; null: none.
   const std::int32_t* given = nullptr;
+  // [n, C, H, W]: ln of the probability of each level that is given or drawn, whatever the rule;
+  // null: not wanted.
+  float* log_p = nullptr;
   // Called on the calling thread with how many of the pixels' colours are there; false ends the
   // run. May be empty.
   std::function<bool(std::size_t done, std::size_t total)> on_progress;

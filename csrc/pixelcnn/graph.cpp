@@ -39,6 +39,7 @@ class Reader {
  private:
   void read_input(int i, const std::string& image);
   void read_output();
+  bool order_logits();
   void read(const Node& node);
   void read_conv(const Node& node);
   void read_elementwise(const Node& node);
@@ -393,6 +394,37 @@ void Reader::read(const Node& node) {
   }
 }
 
+// Where one convolution makes nothing but the logits, colours mixed, it makes them in their order.
+bool Reader::order_logits() {
+  const int map = graph_.logits[0].map;
+  const auto channels = static_cast<std::size_t>(graph_.maps[static_cast<std::size_t>(map)]);
+  if (map == 0 || graph_.logits.size() != channels) return false;
+  PixelOp* maker = nullptr;
+  for (PixelOp& op : graph_.ops) {
+    const auto reads = [&](const PixelOperand& operand) {
+      return operand.kind == PixelOperand::map && operand.index == map;
+    };
+    bool read = op.conv ? op.in == map : reads(op.source);
+    for (const PixelStep& step : op.steps) read = read || (!step.unary && reads(step.operand));
+    if (read || (op.out == map && maker != nullptr)) return false;
+    if (op.out == map) maker = &op;
+  }
+  if (maker == nullptr || !maker->conv) return false;
+  std::vector<int> order;
+  std::vector<bool> seen(channels);
+  for (const ChannelAt& at : graph_.logits) {
+    if (at.map != map || seen[static_cast<std::size_t>(at.channel)]) return false;
+    seen[static_cast<std::size_t>(at.channel)] = true;
+    order.push_back(at.channel);
+  }
+  for (const PixelStep& step : maker->steps) {
+    if (!step.unary) return false;
+  }
+  maker->order = std::move(order);
+  for (std::size_t k = 0; k < channels; ++k) graph_.logits[k].channel = static_cast<int>(k);
+  return true;
+}
+
 void Reader::read_output() {
   const int output = program_.outputs[0];
   const auto& shape = value(output).shape;
@@ -413,6 +445,7 @@ void Reader::read_output() {
       graph_.logits.push_back(made.channels[l * colours + c]);
     }
   }
+  if (order_logits()) return;
   // A colour's logits are read as one row: copied together where they are made apart.
   for (std::size_t c = 0; c < colours; ++c) {
     View colour;

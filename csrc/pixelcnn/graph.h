@@ -52,16 +52,21 @@ struct PixelOp {
   int in = -1, in_first = 0, in_channels = 0, kernel = 0;
   const float* weight = nullptr;
   const float* bias = nullptr;
+  std::vector<int> order;  // of the weight's output channels: the op's c-th; empty: as they stand
   std::vector<PixelTap> taps;
   // All others start from this one.
   PixelOperand source;
   std::vector<PixelStep> steps;
   std::string path;
 
+  int row_of(int channel) const {
+    return order.empty() ? channel : order[static_cast<std::size_t>(channel)];
+  }
   float weight_at(int out_channel, int in_channel, int tap) const {
-    const std::ptrdiff_t row = std::ptrdiff_t{out_channel} * in_channels + in_channel;
+    const std::ptrdiff_t row = std::ptrdiff_t{row_of(out_channel)} * in_channels + in_channel;
     return weight[row * kernel + tap];
   }
+  float bias_at(int channel) const { return bias == nullptr ? 0.0f : bias[row_of(channel)]; }
 };
 
 struct PixelGraph {

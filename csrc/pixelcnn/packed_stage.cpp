@@ -38,9 +38,8 @@ PackedStage::PackedStage(const PixelOp& op, const Stage& stage, Precision precis
       weights_(static_cast<std::size_t>(patch_ ? 1 : taps_) * static_cast<std::size_t>(depth()) *
                padded(stage.channels, kernels_.lanes) * sizeof(float)),
       bias_(padded(stage.channels, kernels_.lanes) * sizeof(float)) {
-  if (op.bias != nullptr) {
-    std::copy(op.bias + stage.first, op.bias + stage.first + stage.channels,
-              static_cast<float*>(bias_.at(0)));
+  for (int c = 0; c < stage.channels; ++c) {
+    static_cast<float*>(bias_.at(0))[c] = op.bias_at(stage.first + c);
   }
   pack(op, stage);
 }

@@ -266,11 +266,11 @@ void PixelRun::run_pointwise(std::size_t index, const Share& share, Member& memb
   const int first = share.first_channel;
   const auto count = static_cast<std::size_t>(share.last_channel - first);
   PixelOperand source = op.source;
-  const float none = 0;
+  std::vector<float> bias;
   if (op.conv) {
+    for (int c = 0; c < op.channels; ++c) bias.push_back(op.bias_at(c));
     source.kind = PixelOperand::constant;
-    source.data = op.bias != nullptr ? op.bias : &none;
-    source.step = op.bias != nullptr ? 1 : 0;
+    source.data = bias.data();
   }
   const Operand from = operand(source, stage.first + first);
   std::vector<Operand> operands;

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from fastdiff.samplers.table import SamplerTable
 
 if TYPE_CHECKING:
+    from fastdiff.models.autoregressive import AutoregressiveModel
     from fastdiff.models.model import DiffusionModel
 
 Float32Array = npt.NDArray[np.float32]
@@ -86,6 +87,50 @@ class Runner(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class PixelRequest:
+    """One chunk of an autoregressive model's samples, checked and complete.
+
+    ``seeds``: uint64 [n]. ``context``: float32 [n, width], None where the model takes none.
+    Levels are chosen from softmax(logits / ``temperature``), of the ``top_k`` largest alone where
+    given, by inverting the CDF at uniform(seed, step 0, stream 3, element (i W + j) C + c).
+    ``given``: int32 [n, C, H, W], levels that stay and -1 where one is drawn; None for none.
+    ``on_progress``: called with the pixels' colours done and their total; it returns False to stop.
+    """
+
+    seeds: npt.NDArray[np.uint64]
+    context: Float32Array | None = None
+    temperature: float = 1.0
+    top_k: int | None = None
+    given: npt.NDArray[np.int32] | None = None
+    on_progress: Callable[[int, int], bool] | None = None
+
+    def part(self, first: int, last: int) -> PixelRequest:
+        """The request for samples first .. last - 1 alone."""
+        arrays = {name: getattr(self, name) for name in ("seeds", "context", "given")}
+        return replace(self, **{k: a[first:last] for k, a in arrays.items() if a is not None})
+
+
+@dataclass(frozen=True)
+class PixelOutcome:
+    """``levels``: int32 [n, C, H, W], -1 where the run was stopped before. ``done``: how many."""
+
+    levels: npt.NDArray[np.int32]
+    done: int
+
+
+class PixelRunner(Protocol):
+    """An autoregressive model prepared by a backend; many threads may run requests on it."""
+
+    def run(self, request: PixelRequest) -> PixelOutcome:
+        """The levels of the request's samples."""
+        ...
+
+    def describe(self) -> str:
+        """One line: device, dtype, how."""
+        ...
+
+
 class Backend(Protocol):
     """A way to run a model."""
 
@@ -93,4 +138,8 @@ class Backend(Protocol):
 
     def prepare(self, model: DiffusionModel, **options: Any) -> Runner:
         """A runner of its own for ``model``; later changes to the model do not reach it."""
+        ...
+
+    def prepare_pixels(self, model: AutoregressiveModel, **options: Any) -> PixelRunner:
+        """The same for a model whose pixels are drawn one after another."""
         ...

@@ -7,24 +7,33 @@ run requests by ``native_runner``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from fastdiff.backends.base import Backend, Runner
+from fastdiff.backends.base import Backend, PixelRunner, Runner
+from fastdiff.backends.native_pixels import NativePixelRunner
 from fastdiff.backends.native_runner import NativeRunner
 from fastdiff.errors import FastdiffError
 
 if TYPE_CHECKING:
+    from fastdiff.models.autoregressive import AutoregressiveModel
     from fastdiff.models.model import DiffusionModel
 
-__all__ = ["BACKEND", "OPTIONS", "PRECISIONS", "NativeRunner", "runner_of"]
+__all__ = [
+    "BACKEND",
+    "OPTIONS",
+    "PRECISIONS",
+    "NativePixelRunner",
+    "NativeRunner",
+    "runner_of",
+]
 
 # What a caller asks for -> the engine's name for it.
 PRECISIONS = {"float32": "float32", "bfloat16": "bf16"}
 OPTIONS = ("device", "dtype", "threads", "exact", "autotune")
 
 
-def runner_of(source: bytes | str, **options: Any) -> NativeRunner:
-    """A runner for an engine file's bytes or path, planned for this machine.
+def runner_of(source: bytes | str, **options: Any) -> NativeRunner | NativePixelRunner:
+    """A runner for an engine file's bytes or path, planned for this machine: of the model's kind.
 
     ``dtype``: "float32" or "bfloat16". ``threads``: 0 for FASTDIFF_THREADS or the CPUs that this
     process may use. ``exact``: only algorithms whose error is within twice eager's own (no
@@ -53,7 +62,7 @@ def runner_of(source: bytes | str, **options: Any) -> NativeRunner:
             bar.update(done - bar.n)
 
         try:
-            engine = _native.Engine(
+            engine = _native.load_engine(
                 source,
                 threads=options.get("threads", 0),
                 precision=PRECISIONS[dtype],
@@ -63,6 +72,8 @@ def runner_of(source: bytes | str, **options: Any) -> NativeRunner:
             )
         except ValueError as error:
             raise FastdiffError(str(error)) from error
+    if isinstance(engine, _native.PixelEngine):
+        return NativePixelRunner(engine, PRECISIONS[dtype])
     return NativeRunner(engine, PRECISIONS[dtype])
 
 
@@ -75,7 +86,13 @@ class NativeBackend:
         """A runner of its own: the weights are copied into the plan."""
         from fastdiff.program.save import engine_bytes_of
 
-        return runner_of(engine_bytes_of(model), **options)
+        return cast(NativeRunner, runner_of(engine_bytes_of(model), **options))
+
+    def prepare_pixels(self, model: AutoregressiveModel, **options: Any) -> PixelRunner:
+        """The same, drawing pixel by pixel."""
+        from fastdiff.program.save import pixel_engine_bytes_of
+
+        return cast(NativePixelRunner, runner_of(pixel_engine_bytes_of(model), **options))
 
 
 BACKEND: Backend = NativeBackend()

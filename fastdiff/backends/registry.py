@@ -7,14 +7,13 @@ import importlib.util
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Generic, TypeVar, cast
 
 from fastdiff._version import __version__
-from fastdiff.backends.base import Backend, Runner
+from fastdiff.backends.base import Backend
 from fastdiff.errors import FastdiffError
 
-if TYPE_CHECKING:
-    from fastdiff.models.model import DiffusionModel
+AnyRunner = TypeVar("AnyRunner")
 
 
 def _torch_missing() -> str | None:
@@ -64,23 +63,23 @@ def choose(name: str) -> Backend:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class Prepared(Generic[AnyRunner]):
     """A model's runner, the backend that made it, and why the faster ones did not."""
 
     backend: str
-    runner: Runner
+    runner: AnyRunner
     passed_over: Mapping[str, str]
 
 
-def prepare(name: str, model: DiffusionModel, options: Mapping[str, Any]) -> Prepared:
-    """A runner for ``model`` by the backend of that name.
+def prepare(name: str, make: Callable[[Backend], AnyRunner]) -> Prepared[AnyRunner]:
+    """What ``make`` makes of the backend of that name: a model's runner.
 
     ``"auto"`` asks the backends in turn, fastest first, and takes the first that is available and
     can run the model with these options. A model that a faster backend cannot run is warned of.
     Raises FastdiffError: the named backend's, or for ``"auto"`` the last one's.
     """
     if name != "auto":
-        return Prepared(name, choose(name).prepare(model, **options), {})
+        return Prepared(name, make(choose(name)), {})
     passed_over = {other: why for other in BACKENDS if (why := reason(other)) is not None}
     able = [other for other in BACKENDS if other not in passed_over]
     if not able:
@@ -88,7 +87,7 @@ def prepare(name: str, model: DiffusionModel, options: Mapping[str, Any]) -> Pre
         raise FastdiffError(f"backend: none is available here ({reasons})")
     for other in able:
         try:
-            return Prepared(other, choose(other).prepare(model, **options), passed_over)
+            return Prepared(other, make(choose(other)), passed_over)
         except FastdiffError as error:
             if other == able[-1]:
                 raise

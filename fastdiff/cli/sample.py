@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastdiff.cli import editing
+from fastdiff.cli import editing, sample_pixels
 from fastdiff.errors import FastdiffError
 from fastdiff.samplers import DEFAULT_SAMPLER, SAMPLERS
 
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``fastdiff sample``."""
     what = parser.add_argument_group("what to draw")
     what.add_argument("--model", default="sprites16", help="packaged name or checkpoint file")
-    what.add_argument("--sampler", default=DEFAULT_SAMPLER, help=", ".join(SAMPLERS))
+    what.add_argument("--sampler", help=f"{', '.join(SAMPLERS)} (default: {DEFAULT_SAMPLER})")
     what.add_argument("--steps", type=int, help="model evaluations (sampler's own default)")
     what.add_argument(
         "--set",
@@ -59,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--guidance-until", type=float, default=1.0, help="share of the steps that are guided"
     )
     editing.add_arguments(parser)
+    sample_pixels.add_arguments(parser)
     how = parser.add_argument_group("how")
     how.add_argument("--backend", default="auto", help="auto, or a name that fastdiff info lists")
     how.add_argument("--device", help="device of a torch backend: cpu, cuda")
@@ -79,9 +80,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Draws and writes; returns the exit code."""
-    from fastdiff.cli.requests import parse_context, parse_options, parse_seeds
-    from fastdiff.cli.writing import check_writable
+    from fastdiff.cli.requests import DEFAULT_N, parse_context, parse_options, parse_seeds
     from fastdiff.engine import compile as compile_engine
+    from fastdiff.pixel_engine import PixelEngine
 
     if not 1 <= args.scale <= 64:
         raise FastdiffError(f"--scale: expected 1 to 64, got {args.scale}")
@@ -99,27 +100,35 @@ def run(args: argparse.Namespace) -> int:
         **parse_options(args.set),
     )
     seeds = parse_seeds(args.seeds)
+    if isinstance(engine, PixelEngine):
+        why = f"none, {engine.name} draws pixel by pixel"
+        sample_pixels.refuse_others(args, sample_pixels.DIFFUSION, why)
+        default = DEFAULT_N if seeds is None else len(seeds)
+        typed = "none" if args.context is None and args.image is not None else args.context
+        context, names, n = parse_context(typed, engine.model.labels, args.n, default)
+        _check_outputs(args, n)
+        started = time.perf_counter()
+        pixels = sample_pixels.draw(args, engine, n, seeds, context)
+        seconds = time.perf_counter() - started
+        facts = {
+            "model": engine.name,
+            **sample_pixels.facts_of(args),
+            "context": typed or ("each" if names else "none"),
+            "backend": engine.backend,
+        }
+        written = _write(args, pixels, names, facts, None)
+        return _report(
+            args, pixels, n, f"{engine.name}, backend {engine.backend}", seconds, written
+        )
+    why = f"a model that draws pixel by pixel, {engine.model.name} does not"
+    sample_pixels.refuse_others(args, sample_pixels.OWN, why)
     drawing = editing.drawing(args, engine, seeds)
     # Edits begin from a picture that says itself what it is, or lead from one image to another.
     typed = "none" if args.context is None and drawing.edits else args.context
     context, names, n = parse_context(typed, engine.model.labels, args.n, drawing.n)
     if drawing.edits and args.columns is None and names is None:
         args.columns = min(n, EDITED_COLUMNS)
-    if n < 1:
-        raise FastdiffError(f"--n: expected at least 1, got {n}")
-    # Before the work, not after it: a path that cannot be written would lose the images.
-    for flag, path, suffix in (
-        ("--out", args.out, ".png"),
-        ("--npz", args.npz, ".npz"),
-        ("--gif", args.gif, ".gif"),
-    ):
-        if path is not None:
-            if path.suffix.lower() != suffix:
-                raise FastdiffError(f"{flag}: expected a {suffix} file, got {str(path)!r}")
-            check_writable(path)
-    if args.images is not None:
-        check_writable(args.images / "seed.png")
-
+    _check_outputs(args, n)
     frames = None
     if args.gif is not None:
         frames = _Frames(n, max(1, int(len(engine.table) * drawing.share)), args.gif_of)
@@ -147,10 +156,39 @@ def run(args: argparse.Namespace) -> int:
         "backend": engine.backend,
     }
     written = _write(args, samples, names, facts, frames)
-    print(
-        f"{len(samples)} images of {engine.model.name}, {engine.table.name}, "
-        f"backend {engine.backend}, {seconds:.2f} s: {', '.join(written)}"
-    )
+    about = f"{engine.model.name}, {engine.table.name}, backend {engine.backend}"
+    return _report(args, samples, n, about, seconds, written)
+
+
+def _check_outputs(args: argparse.Namespace, n: int) -> None:
+    """Before the work, not after it: a path that cannot be written would lose the images."""
+    from fastdiff.cli.writing import check_writable
+
+    if n < 1:
+        raise FastdiffError(f"--n: expected at least 1, got {n}")
+    for flag, path, suffix in (
+        ("--out", args.out, ".png"),
+        ("--npz", args.npz, ".npz"),
+        ("--gif", args.gif, ".gif"),
+    ):
+        if path is not None:
+            if path.suffix.lower() != suffix:
+                raise FastdiffError(f"{flag}: expected a {suffix} file, got {str(path)!r}")
+            check_writable(path)
+    if args.images is not None:
+        check_writable(args.images / "seed.png")
+
+
+def _report(
+    args: argparse.Namespace,
+    samples: Samples,
+    n: int,
+    about: str,
+    seconds: float,
+    written: list[str],
+) -> int:
+    """Says what was drawn; the exit code."""
+    print(f"{len(samples)} images of {about}, {seconds:.2f} s: {', '.join(written)}")
     if len(samples) > GRID_IMAGES:
         print(f"{args.out} shows the first {GRID_IMAGES}; --npz or --images keeps all")
     if not samples.complete:

@@ -21,6 +21,7 @@ from fastdiff.program.binding import Split
 from fastdiff.program.engine_file import read, write
 
 if TYPE_CHECKING:
+    from fastdiff.models.autoregressive import AutoregressiveModel
     from fastdiff.models.model import DiffusionModel
 
 KEPT = 32  # files; the least recently used go first
@@ -36,7 +37,7 @@ def folder() -> Path | None:
     return None
 
 
-def key_of(model: DiffusionModel) -> str | None:
+def key_of(model: DiffusionModel | AutoregressiveModel) -> str | None:
     """What a model's program follows from, as a digest; None for a network that is not ours."""
     from fastdiff.models.registry import ARCHITECTURES, describe
 
@@ -51,10 +52,12 @@ def key_of(model: DiffusionModel) -> str | None:
     sources = [
         *root.glob("*.py"),
         *root.glob("passes/*.py"),
+        *(root.parent / "pixelcnn").glob("*.py"),
         *(root.parent / "models").glob("*.py"),
     ]
     for path in sorted(sources):
         digest.update(path.read_bytes())
+    schedule = getattr(model, "schedule", None)  # autoregressive models have none
     facts = {
         "torch": importlib.metadata.version("torch"),
         "architecture": architecture,
@@ -62,8 +65,8 @@ def key_of(model: DiffusionModel) -> str | None:
         "name": model.name,
         "shape": model.sample_shape,
         "context": model.context_width,
-        "time": getattr(model.schedule, "time", None),
-        "T": getattr(model.schedule, "T", None),
+        "time": getattr(schedule, "time", None),
+        "T": getattr(schedule, "T", None),
     }
     digest.update(json.dumps(facts, sort_keys=True).encode())
     for name, tensor in sorted(model.module.state_dict().items()):

@@ -38,7 +38,10 @@ DTYPES: Final = ("float32", "int64")
 
 @dataclass(frozen=True)
 class EngineFile:
-    """What an engine file says. ``table``: float64 [K, 19], the rows of a SamplerTable."""
+    """What an engine file says. ``table``: float64 [K, 19], the rows of a SamplerTable.
+
+    An autoregressive model has no rows and no schedule; ``levels`` is 0 for all others.
+    """
 
     name: str
     sample_shape: tuple[int, int, int]
@@ -53,6 +56,9 @@ class EngineFile:
     x: str = "x"
     t: str = "t"
     context: str = "context"
+    levels: int = 0
+    input_scale: float = 1.0
+    input_shift: float = 0.0
 
 
 def engine_bytes(
@@ -273,11 +279,6 @@ def _node_json(node: Node) -> dict[str, Any]:
 
 
 def _engine_file(meta: Mapping[str, Any], tensors: Mapping[str, Array]) -> EngineFile:
-    rows = tensors[TABLE]
-    if rows.dtype != np.float64 or rows.ndim != 2 or rows.shape[1] != TABLE_WIDTH or not len(rows):
-        raise FastdiffError(
-            f"table: expected float64 [K >= 1, {TABLE_WIDTH}], got {rows.dtype} {list(rows.shape)}"
-        )
     channels, height, width = (int(size) for size in meta["sample_shape"])
     parts = {time: _program(meta["programs"][time], tensors) for time in TIMES}
     return EngineFile(
@@ -286,15 +287,39 @@ def _engine_file(meta: Mapping[str, Any], tensors: Mapping[str, Array]) -> Engin
         context_width=int(meta["context_width"]),
         labels=tuple(str(label) for label in meta["labels"]),
         split=Split(**parts),
-        table=rows,
-        table_name=str(meta["table"]["name"]),
-        init_scale=float(meta["table"]["init_scale"]),
-        to_noise=bool(meta["table"]["to_noise"]),
-        schedule=dict(meta["schedule"]),
         x=str(meta["inputs"]["x"]),
         t=str(meta["inputs"]["t"]),
         context=str(meta["inputs"]["context"]),
+        **(_levels(meta) if "autoregressive" in meta else _sampler(meta, tensors)),
     )
+
+
+def _sampler(meta: Mapping[str, Any], tensors: Mapping[str, Array]) -> dict[str, Any]:
+    rows = tensors[TABLE]
+    if rows.dtype != np.float64 or rows.ndim != 2 or rows.shape[1] != TABLE_WIDTH or not len(rows):
+        raise FastdiffError(
+            f"table: expected float64 [K >= 1, {TABLE_WIDTH}], got {rows.dtype} {list(rows.shape)}"
+        )
+    return {
+        "table": rows,
+        "table_name": str(meta["table"]["name"]),
+        "init_scale": float(meta["table"]["init_scale"]),
+        "to_noise": bool(meta["table"]["to_noise"]),
+        "schedule": dict(meta["schedule"]),
+    }
+
+
+def _levels(meta: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "table": np.empty((0, TABLE_WIDTH)),
+        "table_name": "",
+        "init_scale": 1.0,
+        "to_noise": False,
+        "schedule": {},
+        "levels": int(meta["autoregressive"]["levels"]),
+        "input_scale": float(meta["autoregressive"]["input_scale"]),
+        "input_shift": float(meta["autoregressive"]["input_shift"]),
+    }
 
 
 def _program(json_: Mapping[str, Any], tensors: Mapping[str, Array]) -> Program:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fastdiff.program import cache
 from fastdiff.program.binding import Split
-from fastdiff.program.engine_file import engine_bytes
+from fastdiff.program.engine_file import autoregressive_bytes, engine_bytes
 from fastdiff.program.lower import lower
 from fastdiff.samplers import SamplerTable, build_table
 
 if TYPE_CHECKING:
+    from fastdiff.models.autoregressive import AutoregressiveModel
     from fastdiff.models.model import DiffusionModel
 
 
@@ -22,14 +24,46 @@ def engine_bytes_of(model: DiffusionModel, table: SamplerTable | None = None) ->
     """
     if table is None:
         table = build_table("euler", model.schedule, min(8, getattr(model.schedule, "T", 8)))
+    return _kept_bytes(model, lambda: lower(model), lambda split: _bytes(model, split, table))
+
+
+def pixel_engine_bytes_of(model: AutoregressiveModel) -> bytes:
+    """The engine file of an autoregressive model.
+
+    Kept in the cache folder as diffusion models are. Raises FastdiffError as ``lower`` does.
+    """
+    from fastdiff.pixelcnn.lower import lower as lower_pixels
+
+    def pixel_bytes(split: Split) -> bytes:
+        return autoregressive_bytes(
+            split,
+            name=model.name,
+            sample_shape=model.sample_shape,
+            levels=model.levels,
+            input_scale=model.input_scale,
+            input_shift=model.input_shift,
+            context_width=model.context_width,
+            labels=model.labels,
+        )
+
+    return _kept_bytes(model, lambda: lower_pixels(model), pixel_bytes)
+
+
+def _kept_bytes(
+    model: DiffusionModel | AutoregressiveModel,
+    lowered: Callable[[], Split],
+    to_bytes: Callable[[Split], bytes],
+) -> bytes:
+    """The model's file; its program is traced once and kept."""
     key, folder = cache.key_of(model), cache.folder()
     path = None if key is None or folder is None else folder / "programs" / f"{key}.fdiff"
     split = None if path is None else cache.kept(path)
-    if split is None:
-        split = lower(model)
-        if path is not None:
-            cache.keep(path, _bytes(model, split, table))
-    return _bytes(model, split, table)
+    if split is not None:
+        return to_bytes(split)
+    data = to_bytes(lowered())
+    if path is not None:
+        cache.keep(path, data)
+    return data
 
 
 def _bytes(model: DiffusionModel, split: Split, table: SamplerTable) -> bytes:

@@ -71,7 +71,10 @@ void check_file(const fd::EngineFile& file) {
     check_program(*part);
   }
   require(file.step.outputs.size() == 1, "one output");
-  require(file.table_rows() >= 1 && file.table.size() % fd::kTableColumns == 0, "table");
+  require(file.levels == 0 || file.levels >= 2, "levels");
+  require(file.levels > 0 ? file.table.empty() && file.row.empty() && file.row_request.empty()
+                          : file.table_rows() >= 1 && file.table.size() % fd::kTableColumns == 0,
+          "table");
 }
 
 }  // namespace

@@ -1,0 +1,64 @@
+"""The measured table of docs/pixelcnn.md: ``python pixelcnn_table.py FILE``, from pixelcnn.py's JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Run = dict[str, Any]
+OURS = ("native float32", "native bf16")
+
+
+def middle(run: Run, name: str, batch: int) -> float:
+    """The median of the seconds of a call; nan where nobody measured."""
+    for result in run["results"]:
+        if (result["name"], result["batch"]) == (name, batch):
+            return float(np.median(result["seconds_per_call"]))
+    return float("nan")
+
+
+def naive(run: Run, batch: int) -> float:
+    """Seconds of the naive loop: a forward for each pixel."""
+    return float(run["pixels"] * middle(run, "eager, naive loop", batch))
+
+
+def needed(run: Run, batch: int) -> float:
+    """Seconds of the multiplications that are needed, at the speed of a matrix product."""
+    speed = run["matmul_flops"] / middle(run, "matrix product", batch)
+    return float(batch * run["flops_per_image"] / speed)
+
+
+def ratio(run: Run, name: str, batch: int) -> float:
+    """How many times as fast as the naive loop."""
+    return naive(run, batch) / middle(run, name, batch)
+
+
+def batches(run: Run) -> list[int]:
+    """The batches that were measured."""
+    return sorted({r["batch"] for r in run["results"]})
+
+
+def table(run: Run) -> str:
+    """Markdown: a line a batch."""
+    lines = [
+        "| images | naive loop, s | float32, ms | times as fast | of the roofline | bf16, ms "
+        "| times as fast |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for n in batches(run):
+        cells = [str(n), f"{naive(run, n):,.0f}"]
+        for name in OURS:
+            seconds = middle(run, name, n)
+            cells += [f"{1e3 * seconds:,.1f}", f"{ratio(run, name, n):,.0f}"]
+            if name == OURS[0]:
+                cells.append(f"{needed(run, n) / seconds:.0%}")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(table(json.loads(Path(sys.argv[1]).read_text())))

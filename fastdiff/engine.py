@@ -288,8 +288,9 @@ def compile(
     """
     if isinstance(model, (str, os.PathLike)):
         from fastdiff.checkpoint import load
+        from fastdiff.models.kinds import expect_diffusion
 
-        model = load(model)
+        model = expect_diffusion(load(model))
     elif not isinstance(getattr(model, "schedule", None), (Schedule, EDMSchedule)):
         raise FastdiffError(
             "model: expected a fastdiff.DiffusionModel, a packaged name or a checkpoint's path, "

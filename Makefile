@@ -12,8 +12,8 @@ FUZZ_SECONDS ?= 600
 
 COMPARED := --context each --n 25 --guidance 2
 
-.PHONY: sprites test cpp-test lint nvcc-check check-long fuzz gpu-check bench bench-native train-sprites16 pictures \
-  frontier machine clean
+.PHONY: sprites test cpp-test lint nvcc-check check-long fuzz gpu-check bench bench-native train-sprites16 \
+  train-pixelcnn-mnist pictures frontier machine clean
 .DELETE_ON_ERROR:
 
 sprites: $(VENV)/.base
@@ -91,6 +91,14 @@ train-sprites16: $(VENV)/.base
 	$(BIN)/python recipes/sprites16_data.py --source ../shared/data/sprites --out data
 	$(BIN)/fastdiff train --data data/sprites16.npz --out runs/sprites16 --resume --seed 16 --flip \
 	  --steps 18000 --precision bfloat16 --save-every 500 --sample-every 1000
+
+# The same data as everywhere: MNIST's IDX files, without their classes.
+train-pixelcnn-mnist: $(VENV)/.base
+	$(BIN)/fastdiff train --architecture pixelcnn --hidden 48 --blocks 10 --unconditional \
+	  --data ../shared/data/mnist/train-images-idx3-ubyte.gz \
+	  --held-out ../shared/data/mnist/t10k-images-idx3-ubyte.gz \
+	  --out runs/pixelcnn-mnist --resume --seed 28 --steps 22000 --batch-size 16 --lr 2e-3 \
+	  --warmup 300 --precision bfloat16 --save-every 500 --judge-every 2000 --sample-every 8000
 
 # The pictures of README.md and docs/, from the packaged model (and held-out sprites).
 pictures: $(VENV)/.dev

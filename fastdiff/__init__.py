@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from fastdiff.checkpoint import load, packaged, save
     from fastdiff.engine import Engine, Samples, Step, compile
     from fastdiff.errors import FastdiffError
+    from fastdiff.models.autoregressive import AutoregressiveModel
     from fastdiff.models.model import DiffusionModel
     from fastdiff.requests.editing import slerp
     from fastdiff.samplers import SamplerTable
     from fastdiff.schedules import EDMSchedule, Schedule
 
 _HOME = {
+    "AutoregressiveModel": "fastdiff.models.autoregressive",
     "DiffusionModel": "fastdiff.models.model",
     "EDMSchedule": "fastdiff.schedules",
     "Engine": "fastdiff.engine",
@@ -44,6 +46,7 @@ _HOME = {
 }
 
 __all__ = [
+    "AutoregressiveModel",
     "DiffusionModel",
     "EDMSchedule",
     "Engine",

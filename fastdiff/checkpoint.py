@@ -1,22 +1,22 @@
-"""Model checkpoints: our own safetensors, and the course's ``.pth``. Neither can run code."""
+"""Model checkpoints: our own safetensors, and by ``pickled`` others'. None can run code."""
 
 from __future__ import annotations
 
 import json
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
-from fastdiff import schedules
 from fastdiff.errors import FastdiffError
 from fastdiff.files import write_safetensors
+from fastdiff.models.fill import fill
+from fastdiff.models.kinds import AnyModel
 from fastdiff.models.model import DiffusionModel
 from fastdiff.models.registry import build, describe
+from fastdiff.pickled import load_course, load_gated_pixelcnn
 from fastdiff.schedules import Schedule
 
 FORMAT = 1
@@ -28,10 +28,11 @@ def packaged() -> list[str]:
     return sorted(p.stem for p in ZOO.glob("*.safetensors") if not p.stem.endswith("-features"))
 
 
-def load(model: str | os.PathLike[str]) -> DiffusionModel:
+def load(model: str | os.PathLike[str]) -> AnyModel:
     """The model of that name in the package, or of that checkpoint file, on the CPU in eval mode.
 
     ``.safetensors``: fastdiff's own. ``.pth``, ``.pt``: a ContextUnet as the course saves it.
+    ``.ckpt``: a GatedPixelCNN as Lightning saves it.
     """
     text = os.fspath(model)
     if text in packaged():
@@ -44,11 +45,13 @@ def load(model: str | os.PathLike[str]) -> DiffusionModel:
         )
     if path.suffix in (".pth", ".pt"):
         return load_course(path)
+    if path.suffix == ".ckpt":
+        return load_gated_pixelcnn(path)
     return load_safetensors(path)
 
 
 def save(
-    model: DiffusionModel,
+    model: AnyModel,
     path: str | os.PathLike[str],
     *,
     half: bool = True,
@@ -65,7 +68,7 @@ def save(
         "format": FORMAT,
         "architecture": architecture,
         "config": config,
-        "schedule": model.levels.to_dict(),
+        "schedule": model.levels.to_dict() if isinstance(model, DiffusionModel) else None,
         "labels": list(model.labels),
         "name": model.name,
         "facts": facts or {},
@@ -78,7 +81,7 @@ def save(
     write_safetensors(Path(path), tensors, {"fastdiff": json.dumps(meta)})
 
 
-def load_safetensors(path: Path) -> DiffusionModel:
+def load_safetensors(path: Path) -> AnyModel:
     """The model of a fastdiff checkpoint; a foreign, damaged or newer file is refused."""
     try:
         with safe_open(path, "pt") as file:
@@ -94,80 +97,12 @@ def load_safetensors(path: Path) -> DiffusionModel:
             raise FastdiffError(
                 f"model: {path} has format {meta['format']}, this version reads up to {FORMAT}"
             )
-        schedule = Schedule.from_dict(meta["schedule"])
+        schedule = None if meta["schedule"] is None else Schedule.from_dict(meta["schedule"])
         labels = tuple(str(v) for v in meta["labels"])
         model = build(meta["architecture"], meta["config"], schedule, labels, str(meta["name"]))
     except FastdiffError as error:
         raise FastdiffError(f"model: {path}: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FastdiffError(f"model: {path} has damaged metadata ({error!r})") from error
-    _fill(model, tensors, path)
+    fill(model.module, tensors, path)
     return model
-
-
-def load_course(path: Path) -> DiffusionModel:
-    """The ContextUnet of a course checkpoint (``.pth``), its shortcut set to zero.
-
-    Sizes are read off the tensors. The course never saved the shortcut of ``init_conv``: it was
-    drawn anew in every forward, with expectation zero (see ``models/context_unet.py``).
-    """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise FastdiffError(
-            f"model: {path} is damaged or holds more than weights, it was not run "
-            f"({_first_line(error)})"
-        ) from error
-    except Exception as error:
-        # A damaged pickle stream makes torch's unpickler raise almost anything.
-        raise FastdiffError(
-            f"model: {path} is not a readable checkpoint ({_first_line(error)})"
-        ) from error
-    try:
-        n_feat, in_channels = state["init_conv.conv1.0.weight"].shape[:2]
-        n_cfeat = state["contextembed1.model.0.weight"].shape[1]
-        side = state["up0.0.weight"].shape[-1]
-    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
-        raise FastdiffError(f"model: {path} is no ContextUnet checkpoint ({error!r})") from error
-    # The course pools a fixed 4x4 window; where that does not cut out one vector, the whole map.
-    pool = 4 if 4 <= side < 8 else side
-    sizes = {
-        "in_channels": in_channels,
-        "n_feat": n_feat,
-        "n_cfeat": n_cfeat,
-        "height": 4 * side,
-        "pool": pool,
-    }
-    model = build("context_unet", sizes, schedules.course(), name=path.stem)
-    for key, value in model.module.state_dict().items():
-        if key.startswith("init_conv.shortcut."):
-            state.setdefault(key, torch.zeros_like(value))
-    _fill(model, state, path)
-    return model
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
-
-
-def _fill(model: DiffusionModel, tensors: dict[str, Tensor], path: Path) -> None:
-    """Loads tensors of any float dtype, naming the first that is wrong; leaves eval mode set."""
-    module = model.module.eval()
-    expected = {k: v for k, v in module.state_dict().items() if v.is_floating_point()}
-    for key, value in expected.items():
-        if key not in tensors:
-            raise FastdiffError(f"model: {path} lacks the tensor {key}")
-        if tuple(tensors[key].shape) != tuple(value.shape):
-            raise FastdiffError(
-                f"model: {path} has {key} as {list(tensors[key].shape)}, "
-                f"expected {list(value.shape)}"
-            )
-        if not torch.isfinite(tensors[key]).all():
-            raise FastdiffError(f"model: {path} has values in {key} that are not finite")
-    surplus = [k for k in tensors if k not in module.state_dict()]
-    if surplus:
-        raise FastdiffError(f"model: {path} has a tensor that the model lacks: {surplus[0]}")
-    module.load_state_dict(
-        {k: v.float() for k, v in tensors.items() if k in expected}, strict=False
-    )

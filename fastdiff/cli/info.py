@@ -55,9 +55,10 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.program is not None:
         from fastdiff.checkpoint import load
+        from fastdiff.models.kinds import expect_diffusion
         from fastdiff.program.lower import lower
 
-        print(lower(load(args.program)))
+        print(lower(expect_diffusion(load(args.program))))
         return 0
     facts = gather()
     if args.json:
@@ -131,8 +132,9 @@ def _table(spec: str, model: str | None) -> str:
     schedule: schedules.AnySchedule = schedules.course()
     if model is not None:
         from fastdiff.checkpoint import load
+        from fastdiff.models.kinds import expect_diffusion
 
-        schedule = load(model).schedule
+        schedule = expect_diffusion(load(model)).schedule
     head, _, options = spec.partition(",")
     name, _, text = head.partition(":")
     if text and not text.isdecimal():

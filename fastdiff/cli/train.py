@@ -1,5 +1,7 @@
 """fastdiff train: trains a model on a folder of images, an .npz, .npy or IDX file.
 
+A ContextUnet learns to denoise, a PixelCNN to tell each pixel from those before it.
+
 Stop it with Ctrl-C and go on with --resume: the result is the same as without the break.
 """
 
@@ -8,7 +10,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastdiff import schedules
 from fastdiff.errors import FastdiffError
@@ -16,7 +18,14 @@ from fastdiff.schedules import KINDS, PREDICTIONS, Schedule
 
 if TYPE_CHECKING:
     from fastdiff.data.dataset import ImageSet
-    from fastdiff.models.model import DiffusionModel
+    from fastdiff.models.kinds import AnyModel
+
+# Options that size or steer one architecture and mean nothing to another, with their defaults.
+OWN: dict[str, dict[str, Any]] = {
+    "context_unet": {"n_feat": 64, "schedule": "course", "prediction": "eps", "zero_snr": False},
+    "pixelcnn": {"hidden": 128, "blocks": 15, "levels": 256},
+    "gated_pixelcnn": {"hidden": 64, "levels": 256, "dilations": "1,2,1,4,1,2,1"},
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,10 +36,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--init", help="start from this model's weights (name or file)")
     parser.add_argument("--name", help="name stored in the model (default: the folder's)")
-    parser.add_argument("--n-feat", type=int, default=64, help="features of the first level")
-    parser.add_argument("--schedule", choices=KINDS, default="course")
-    parser.add_argument("--prediction", choices=PREDICTIONS, default="eps")
-    parser.add_argument("--zero-snr", action="store_true", help="no signal at the last level")
+    parser.add_argument("--unconditional", action="store_true", help="leave the classes out")
+    parser.add_argument(
+        "--held-out", type=Path, help="images to judge on, in any form of --data: 1000 of them"
+    )
+    parser.add_argument("--judge-every", type=int, default=2000, help="0: never before the end")
+    kind = parser.add_argument_group("the network")
+    kind.add_argument("--architecture", choices=tuple(OWN), default="context_unet")
+    kind.add_argument("--n-feat", type=int, help="context_unet: features of the first level (64)")
+    kind.add_argument("--schedule", choices=KINDS, help="context_unet: the noise (course)")
+    kind.add_argument("--prediction", choices=PREDICTIONS, help="context_unet: its output (eps)")
+    kind.add_argument(
+        "--zero-snr", action="store_true", default=None, help="no signal at the last level"
+    )
+    kind.add_argument("--hidden", type=int, help="features: pixelcnn (128), gated_pixelcnn (64)")
+    kind.add_argument("--blocks", type=int, help="pixelcnn: residual blocks (15)")
+    kind.add_argument("--levels", type=int, help="values of a pixel, 2 to 256, of a PixelCNN (256)")
+    kind.add_argument("--dilations", help="gated_pixelcnn: one a layer (1,2,1,4,1,2,1)")
     parser.add_argument("--steps", type=int, default=10_000, help="optimiser steps in all")
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--lr", type=float, default=1e-3)
@@ -49,7 +71,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains; returns the exit code."""
-    from fastdiff.data.dataset import load_images
     from fastdiff.train.config import TrainConfig
     from fastdiff.train.loop import Trainer
     from fastdiff.train.state import FILE
@@ -66,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         precision=args.precision,
     )
-    for name in ("save_every", "sample_every"):
+    for name in ("save_every", "sample_every", "judge_every"):
         if getattr(args, name) < (name == "save_every"):
             raise FastdiffError(f"--{name.replace('_', '-')}: got {getattr(args, name)}")
     if args.size is not None and not 4 <= args.size <= 1024:
@@ -75,46 +96,93 @@ def run(args: argparse.Namespace) -> int:
         raise FastdiffError(
             f"--out: {args.out} holds a run already, use --resume or another folder"
         )
-    images = load_images(args.data, args.size)
+    _fill_own(args)
+    images = _images(args, args.data)
+    held_out = None if args.held_out is None else _images(args, args.held_out)
     if images.skipped:
         print(f"{len(images.skipped)} unreadable images skipped, the first: {images.skipped[0]}")
     try:
         args.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FastdiffError(f"--out: cannot write {args.out} ({error.strerror})") from error
-    trainer = Trainer(_model(args, images), images, config, args.out, args.device)
+    trainer = Trainer(_model(args, images), images, config, args.out, args.device, held_out)
     if trainer.step:
         print(f"resuming at step {trainer.step}")
     path = trainer.run(
-        save_every=args.save_every, sample_every=args.sample_every, progress=not args.quiet
+        save_every=args.save_every,
+        sample_every=args.sample_every,
+        judge_every=args.judge_every,
+        progress=not args.quiet,
     )
     whole = trainer.step >= config.steps
     print(f"{'trained' if whole else 'stopped at'} step {trainer.step}: {path}")
     return 0 if whole else 130
 
 
-def _model(args: argparse.Namespace, images: ImageSet) -> DiffusionModel:
+def _fill_own(args: argparse.Namespace) -> None:
+    """Sets the defaults of the architecture's own options; refuses another's."""
+    own = OWN[args.architecture]
+    for name in {key for options in OWN.values() for key in options} - own.keys():
+        if getattr(args, name) is not None and args.init is None:
+            raise FastdiffError(
+                f"--{name.replace('_', '-')}: no option of --architecture {args.architecture}, "
+                f"which has {', '.join('--' + k.replace('_', '-') for k in own)}"
+            )
+    for name, value in own.items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
+
+
+def _images(args: argparse.Namespace, path: Path) -> ImageSet:
+    import numpy as np
+
+    from fastdiff.data.dataset import load_images
+
+    images = load_images(path, args.size)
+    if not args.unconditional:
+        return images
+    none = np.zeros((len(images), 0), dtype=np.float32)
+    return dataclasses.replace(images, context=none, labels=())
+
+
+def _model(args: argparse.Namespace, images: ImageSet) -> AnyModel:
     from fastdiff.checkpoint import load
     from fastdiff.train.loop import new_model
 
     if args.init is not None:
         return load(args.init)
-    _, height, width, channels = images.x.shape
-    if height != width:
-        raise FastdiffError(f"data: expected square images, got {height}x{width} (use --size)")
-    sizes = {
-        "in_channels": channels,
-        "n_feat": args.n_feat,
-        "n_cfeat": max(1, images.context.shape[1]),
-        "height": height,
-    }
-    schedule = dataclasses.replace(
-        schedules.course()
-        if args.schedule == "course"
-        else Schedule(args.schedule, time="fraction"),
-        prediction=args.prediction,
-        zero_snr=args.zero_snr,
-    )
+    schedule, sizes = None, _sizes(args, images)
+    if args.architecture == "context_unet":
+        schedule = dataclasses.replace(
+            schedules.course()
+            if args.schedule == "course"
+            else Schedule(args.schedule, time="fraction"),
+            prediction=args.prediction,
+            zero_snr=args.zero_snr,
+        )
     name = args.name or args.out.resolve().name
     labels = images.labels if images.context.shape[1] else ()
-    return new_model("context_unet", sizes, schedule, labels, name, args.seed)
+    return new_model(args.architecture, sizes, schedule, labels, name, args.seed)
+
+
+def _sizes(args: argparse.Namespace, images: ImageSet) -> dict[str, Any]:
+    """The architecture's configuration, from its options and the images."""
+    _, height, width, channels = images.x.shape
+    n_context = images.context.shape[1]
+    if args.architecture == "context_unet":
+        if height != width:
+            raise FastdiffError(f"data: expected square images, got {height}x{width} (use --size)")
+        sizes = {"in_channels": channels, "n_feat": args.n_feat, "height": height}
+        return {**sizes, "n_cfeat": max(1, n_context)}
+    shape = {"height": height, "width": width, "n_context": n_context}
+    sizes = {**shape, "levels": args.levels, "hidden": args.hidden}
+    if args.architecture == "pixelcnn":
+        return {**sizes, "in_channels": channels, "blocks": args.blocks}
+    if channels != 1:
+        raise FastdiffError(
+            f"data: expected grey images for gated_pixelcnn, got {channels} colours"
+        )
+    parts = [part.strip() for part in args.dilations.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise FastdiffError(f"--dilations: expected numbers like 1,2,4, got {args.dilations!r}")
+    return {**sizes, "dilations": tuple(int(part) for part in parts)}

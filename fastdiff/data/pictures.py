@@ -25,6 +25,18 @@ def from_pixels(pixels: UInt8Array) -> npt.NDArray[np.float32]:
     return np.ascontiguousarray(x)
 
 
+def to_levels(pixels: UInt8Array, levels: int) -> UInt8Array:
+    """uint8 [N, C, H, W] in 0 ... levels - 1 from uint8 pixels [N, H, W, C]; levels <= 256."""
+    found: UInt8Array = (pixels.astype(np.uint16) * levels // 256).astype(np.uint8)
+    return np.ascontiguousarray(found.transpose(0, 3, 1, 2))
+
+
+def from_levels(found: npt.NDArray[np.integer[Any]], levels: int) -> UInt8Array:
+    """uint8 pixels [N, H, W, C] from integers [N, C, H, W]: 0 is black, levels - 1 is white."""
+    pixels: UInt8Array = np.round(found * (255.0 / (levels - 1))).astype(np.uint8)
+    return np.ascontiguousarray(pixels.transpose(0, 2, 3, 1))
+
+
 def to_image(pixels: UInt8Array, scale: int = 1) -> Image.Image:
     """One picture from uint8 [H, W, 1 or 3], each pixel drawn as scale x scale."""
     if pixels.shape[-1] == 1:

@@ -12,6 +12,7 @@ from fastdiff import noise
 from fastdiff.data.dataset import ImageSet
 from fastdiff.data.pictures import from_pixels
 from fastdiff.errors import FastdiffError
+from fastdiff.models.device import device_of
 from fastdiff.models.model import DiffusionModel
 from fastdiff.samplers.prediction import x0_and_eps
 
@@ -52,7 +53,7 @@ def noise_error(
             f"images: expected at least one, with a context of width {model.context_width}, "
             f"got {len(images)} of width {images.context.shape[1]}"
         )
-    x0 = from_pixels(images.x)
+    x0, device = from_pixels(images.x), device_of(model.module)
     seeds = noise.as_seeds(seed, len(x0))
     found = []
     for fraction in fractions:
@@ -66,9 +67,10 @@ def noise_error(
             x_t = (np.sqrt(ab) * x0 + np.sqrt(1 - ab) * eps).astype(np.float32)
             for first in range(0, len(x0), batch_size):
                 part = slice(first, first + batch_size)
-                x = torch.from_numpy(x_t[part])
-                context = torch.from_numpy(images.context[part])
-                out = model(x, torch.full((len(x),), float(t)), context).double().numpy()
+                x = torch.from_numpy(x_t[part]).to(device)
+                context = torch.from_numpy(images.context[part]).to(device)
+                times = torch.full((len(x),), float(t), device=device)
+                out = model(x, times, context).double().cpu().numpy()
                 told = eps_of.from_x * x_t[part] + eps_of.from_m * out
                 error[part] += ((eps[part] - told) ** 2).mean(axis=(1, 2, 3)) / draws
                 zero[part] += (eps[part].astype(np.float64) ** 2).mean(axis=(1, 2, 3)) / draws

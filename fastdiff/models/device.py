@@ -1,8 +1,11 @@
-"""A torch device by name, checked: torch's own errors are long and of many types."""
+"""Torch devices: one by name, checked, since torch's own errors are long; and a module's."""
 
 from __future__ import annotations
 
+from itertools import chain
+
 import torch
+from torch import nn
 
 from fastdiff.errors import FastdiffError
 
@@ -16,3 +19,10 @@ def torch_device(name: str) -> torch.device:
         first = str(error).strip().splitlines()[0]
         raise FastdiffError(f"device: {name!r} cannot be used here ({first})") from error
     return device
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """The device that a module's tensors are on; the CPU where it has none."""
+    for tensor in chain(module.parameters(), module.buffers()):
+        return tensor.device
+    return torch.device("cpu")

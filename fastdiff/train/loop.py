@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import math
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -20,20 +19,26 @@ from tqdm import tqdm
 
 from fastdiff import checkpoint
 from fastdiff.data.dataset import ImageSet
-from fastdiff.data.pictures import grid, to_pixels
-from fastdiff.engine import compile as compile_engine
 from fastdiff.errors import FastdiffError
 from fastdiff.models.device import torch_device
+from fastdiff.models.kinds import AnyModel
 from fastdiff.models.model import DiffusionModel
 from fastdiff.models.registry import build, describe
 from fastdiff.schedules import Schedule
-from fastdiff.train.batches import Batch, Batches
+from fastdiff.train.autoregressive import LevelPrediction
 from fastdiff.train.config import TrainConfig
+from fastdiff.train.denoising import Denoising
 from fastdiff.train.ema import Ema
+from fastdiff.train.fitting import fitting
+from fastdiff.train.log import Log
+from fastdiff.train.objective import Objective
 from fastdiff.train.state import load_state, save_state
 
 MODEL_FILE = "model.safetensors"
 LOG_FILE = "loss.csv"
+HELD_OUT_FILE = "held_out.csv"
+# Enough to watch a run by, and little beside the training.
+JUDGED = 1000
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
@@ -44,36 +49,39 @@ def learning_rate(config: TrainConfig, step: int) -> float:
     return config.lr * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
 
 
+def objective_of(model: AnyModel, images: ImageSet, config: TrainConfig) -> Objective[Any]:
+    """What a model of that kind is trained for."""
+    if isinstance(model, DiffusionModel):
+        return Denoising(model, images, config)
+    return LevelPrediction(model, images, config)
+
+
 class Trainer:
-    """One run in ``out``: ``training.safetensors``, ``model.safetensors`` (EMA), ``loss.csv``."""
+    """One run in ``out``: ``training.safetensors``, ``model.safetensors`` (EMA), ``loss.csv``.
+
+    ``held_out``: images that the averaged model is judged on as it goes and at the end, the first
+    1000 of them, in ``held_out.csv``.
+    """
 
     def __init__(
         self,
-        model: DiffusionModel,
+        model: AnyModel,
         images: ImageSet,
         config: TrainConfig,
         out: Path,
         device: str = "cpu",
+        held_out: ImageSet | None = None,
     ) -> None:
-        c, h, w = model.sample_shape
-        if images.x.shape[1:] != (h, w, c):
-            raise FastdiffError(
-                f"data: expected images {[h, w, c]} for this model, got {list(images.x.shape[1:])}"
-            )
-        if images.context.shape[1] not in (0, model.context_width):
-            raise FastdiffError(
-                f"data: expected a context of width {model.context_width}, "
-                f"got {images.context.shape[1]}"
-            )
-        if images.context.shape[1] == 0 and model.context_width:
-            blank = np.zeros((len(images), model.context_width), dtype=np.float32)
-            images = ImageSet(images.x, blank, (), images.skipped)
+        images = fitting(model, images)
+        self.held_out = None if held_out is None else fitting(model, held_out, JUDGED)
         self.model, self.config, self.out = model, config, out
         self.device = torch_device(device)
-        self.module = model.module.to(self.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        self.objective = objective_of(model, images, config)
+        self.batches = self.objective.batches
+        order = self.objective.memory_format
+        self.module = model.module.to(self.device, memory_format=order).train()  # type: ignore[call-overload]
         self.optimizer = torch.optim.Adam(self.module.parameters(), lr=config.lr)
         self.ema = Ema(self.module, config.ema)
-        self.batches = Batches(images, model.levels, config)
         digest = hashlib.sha256(images.x.tobytes() + images.context.tobytes()).hexdigest()[:16]
         architecture, sizes = describe(model.module)
         self.facts: dict[str, Any] = {
@@ -81,28 +89,28 @@ class Trainer:
             "images": len(images),
             "architecture": architecture,
             "sizes": sizes,
-            "schedule": model.levels.to_dict(),
+            **self.objective.facts,
         }
         out.mkdir(parents=True, exist_ok=True)
         self.step = load_state(
             out, self.module, self.ema.module, self.optimizer, config, self.facts
         )
-        self._drop_log_beyond(self.step)
+        self._log, self._held_out_log = Log(out / LOG_FILE), Log(out / HELD_OUT_FILE)
+        for log in (self._log, self._held_out_log):
+            log.forget_beyond(self.step)
         self._losses: list[float] = []
         self._stop = False
 
-    def train_step(self, batch: Batch) -> float:
-        """One optimiser step; the batch's mean squared error of the prediction."""
+    def train_step(self, batch: Any) -> float:
+        """One optimiser step; the batch's loss."""
         rate = learning_rate(self.config, self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        x_t = batch.x_t.to(self.device, memory_format=torch.channels_last)
-        t, target = batch.t.to(self.device), batch.target.to(self.device)
-        context = (batch.context.to(self.device),) if self.model.context_width else ()
+        batch = batch.to(self.device)
         enabled = self.config.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=enabled):
-            predicted = self.module(x_t, t, *context)
-        loss = nn.functional.mse_loss(predicted.float(), target)
+            predicted = self.objective.predict(self.module, batch)
+        loss = self.objective.loss(predicted.float(), batch)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.module.parameters(), self.config.clip_norm)
@@ -116,6 +124,7 @@ class Trainer:
         *,
         save_every: int = 1000,
         sample_every: int = 2000,
+        judge_every: int = 2000,
         progress: bool = True,
         on_step: Callable[[int, float], None] | None = None,
     ) -> Path:
@@ -126,7 +135,7 @@ class Trainer:
                 total=self.config.steps, initial=self.step, disable=not progress, unit="step"
             ) as bar:
                 started = time.monotonic()
-                while self.step < self.config.steps and not self._stop:
+                while not self._done() and not self._stop:
                     loss = self.train_step(self.batches(self.step))
                     if not math.isfinite(loss):
                         raise FastdiffError(
@@ -136,10 +145,12 @@ class Trainer:
                     self._losses.append(loss)
                     bar.update()
                     if self.step % 100 == 0:
-                        self._log(time.monotonic() - started)
+                        self._log_losses(time.monotonic() - started)
                         bar.set_postfix(loss=f"{np.mean(self._losses[-100:]):.4f}")
                     if sample_every and self.step % sample_every == 0:
                         self.sample_grid()
+                    if (judge_every and self.step % judge_every == 0) or self._done():
+                        self.judge()
                     if self.step % save_every == 0:
                         self.save()
                     if on_step is not None:
@@ -148,6 +159,9 @@ class Trainer:
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
+
+    def _done(self) -> bool:
+        return self.step >= self.config.steps
 
     def save(self) -> Path:
         """Writes the training state and the averaged model."""
@@ -165,45 +179,33 @@ class Trainer:
         checkpoint.save(self.averaged(), path, facts=facts)
         return path
 
-    def averaged(self) -> DiffusionModel:
+    def averaged(self) -> AnyModel:
         """The model with the averaged weights."""
-        m = self.model
-        return DiffusionModel(
-            self.ema.module, m.schedule, m.sample_shape, m.context_width, m.labels, m.name
-        )
+        return replace(self.model, module=self.ema.module)
 
     def sample_grid(self) -> Path:
-        """Draws 8 images a class from the averaged model, always from the same seeds."""
-        model = self.averaged()
-        device = self.device.type
-        engine = compile_engine(model, backend="eager", device=device)
-        names = [name for name in model.labels for _ in range(8)]
-        n = len(names) or 64
-        samples = engine.sample(n, seed=0, context=names or None)
+        """Draws a grid from the averaged model, always from the same seeds."""
         folder = self.out / "samples"
         folder.mkdir(exist_ok=True)
         path = folder / f"step-{self.step:06d}.png"
-        grid(to_pixels(samples.images), groups=names or None).save(path)
+        self.objective.sample_grid(self.averaged(), self.device).save(path)
         return path
 
-    def _log(self, seconds: float) -> None:
-        path = self.out / LOG_FILE
-        fresh = not path.exists()
-        with path.open("a", newline="") as file:
-            writer = csv.writer(file)
-            if fresh:
-                writer.writerow(["step", "loss", "lr", "seconds_this_run"])
-            loss = float(np.mean(self._losses[-100:]))
-            rate = learning_rate(self.config, self.step - 1)
-            writer.writerow([self.step, f"{loss:.6f}", f"{rate:.3e}", f"{seconds:.1f}"])
+    def judge(self) -> dict[str, float]:
+        """The averaged model's figures on the held-out images, logged; none without images."""
+        if self.held_out is None:
+            return {}
+        figures = self.objective.judge(self.averaged(), self.held_out)
+        self._held_out_log.add(self.step, {k: f"{v:.6f}" for k, v in figures.items()})
+        return figures
 
-    def _drop_log_beyond(self, step: int) -> None:
-        """Forgets what a killed run logged after its last save: those steps run again."""
-        path = self.out / LOG_FILE
-        if path.exists():
-            head, *rows = path.read_text().splitlines()
-            kept = [row for row in rows if int(row.split(",")[0]) <= step]
-            path.write_text("\n".join([head, *kept]) + "\n")
+    def _log_losses(self, seconds: float) -> None:
+        row = {
+            "loss": f"{float(np.mean(self._losses[-100:])):.6f}",
+            "lr": f"{learning_rate(self.config, self.step - 1):.3e}",
+            "seconds_this_run": f"{seconds:.1f}",
+        }
+        self._log.add(self.step, row)
 
     def _catch_interrupts(self) -> dict[int, Any]:
         """Ctrl-C and SIGTERM finish the step and save; a second Ctrl-C ends at once."""
@@ -222,11 +224,11 @@ class Trainer:
 def new_model(
     architecture: str,
     sizes: dict[str, Any],
-    schedule: Schedule,
+    schedule: Schedule | None,
     labels: tuple[str, ...],
     name: str,
     seed: int,
-) -> DiffusionModel:
+) -> AnyModel:
     """A freshly initialised model, the same for the same seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -62,7 +62,8 @@ def load_state(
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise FastdiffError(f"resume: {path} is not a readable training state ({error})") from error
     saved = {**meta["config"], **meta["facts"]}
-    for key, wanted in {**asdict(config), **facts}.items():
+    # By way of JSON, as the saved ones came: it knows no tuples.
+    for key, wanted in json.loads(json.dumps({**asdict(config), **facts})).items():
         # More (or fewer) steps are a legitimate wish; they bend the learning rate from here on.
         if key != "steps" and saved.get(key) != wanted:
             raise FastdiffError(

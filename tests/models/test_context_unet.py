@@ -8,8 +8,8 @@ torch = pytest.importorskip("torch")
 
 import fastdiff
 from fastdiff import FastdiffError, schedules
-from fastdiff.checkpoint import load_course
 from fastdiff.models.context_unet import ContextUnet, ContextUnetConfig
+from fastdiff.pickled import load_course
 from tests.models.course import ResidualConvBlock, random_course_net, zero
 
 

@@ -10,13 +10,17 @@ torch = pytest.importorskip("torch")
 import fastdiff
 from fastdiff import FastdiffError, noise
 from fastdiff.data.dataset import load_images
+from fastdiff.models.registry import build
 from tests.models.course import random_course_net
+from tests.models.gated import published
 
 
 def originals(model, folder):
     """(file name, bytes, reader) of a good file of each kind."""
     fastdiff.save(model, folder / "good.safetensors")
     torch.save(random_course_net(n_feat=8, n_cfeat=2).state_dict(), folder / "good.pth")
+    gated = build("gated_pixelcnn", {"hidden": 4, "levels": 4}, None).module
+    torch.save({"state_dict": published(gated.state_dict(), 7)}, folder / "good.ckpt")
     x = np.arange(2 * 8 * 8 * 3, dtype=np.uint8).reshape(2, 8, 8, 3)
     for save, name in ((np.savez, "good.npz"), (np.savez_compressed, "packed.npz")):
         save(folder / name, x=x, label=np.array([0, 1]), labels=np.array(["a", "b"]))
@@ -24,7 +28,7 @@ def originals(model, folder):
     idx = b"\0\0\x08\x03" + struct.pack(">3I", 2, 8, 8) + x[..., 0].tobytes()
     (folder / "good-images-idx3-ubyte").write_bytes(idx)
     for path in sorted(folder.iterdir()):
-        reader = fastdiff.load if path.suffix in (".safetensors", ".pth") else load_images
+        reader = fastdiff.load if path.suffix in (".safetensors", ".pth", ".ckpt") else load_images
         yield path, path.read_bytes(), reader
 
 

@@ -23,7 +23,9 @@ PYTHON = {
     "models": {"errors", "schedules"},
     "zoo": set(),
     "kernels": {"errors", "noise"},
-    "checkpoint": {"errors", "files", "models", "schedules"},
+    "pickled": {"errors", "models", "schedules"},
+    "checkpoint": {"errors", "files", "models", "pickled", "schedules"},
+    "pixelcnn": {"errors", "models", "noise"},
     "metrics": {
         "checkpoint", "data", "engine", "errors", "files", "models", "noise", "samplers",
         "schedules",
@@ -39,7 +41,8 @@ PYTHON = {
         "_native", "backends", "errors", "noise", "requests", "samplers", "schedules",
     },
     "train": {
-        "checkpoint", "data", "engine", "errors", "files", "models", "noise", "schedules",
+        "checkpoint", "data", "engine", "errors", "files", "metrics", "models", "noise",
+        "pixelcnn", "schedules",
     },
     "export": {"checkpoint", "engine", "errors", "models", "samplers", "schedules"},
     "cli": {

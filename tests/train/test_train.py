@@ -13,10 +13,10 @@ from fastdiff import FastdiffError, noise, schedules
 from fastdiff.data.dataset import ImageSet
 from fastdiff.data.pictures import from_pixels
 from fastdiff.metrics.noise_error import noise_error
-from fastdiff.train.batches import Batches
 from fastdiff.train.config import TrainConfig
+from fastdiff.train.denoising import Batches
 from fastdiff.train.ema import Ema
-from fastdiff.train.loop import LOG_FILE, Trainer, learning_rate, new_model
+from fastdiff.train.loop import HELD_OUT_FILE, LOG_FILE, Trainer, learning_rate, new_model
 from fastdiff.train.state import FILE
 
 COURSE = schedules.course()
@@ -125,6 +125,16 @@ def test_training_learns(tmp_path):
     rows = list(csv.DictReader((tmp_path / LOG_FILE).read_text().splitlines()))
     assert [row["step"] for row in rows] == ["100"]
     assert model.labels == ("red", "black", "none")
+
+
+def test_held_out_images_are_judged_as_it_goes(tiny_images, tmp_path):
+    model = new_model("context_unet", SIZES, COURSE, tiny_images.labels, "tiny", seed=1)
+    run = Trainer(model, tiny_images, CONFIG, tmp_path, held_out=tiny_images)
+    run.run(progress=False, sample_every=0, judge_every=4)
+    rows = list(csv.DictReader((tmp_path / HELD_OUT_FILE).read_text().splitlines()))
+    assert [row.pop("step") for row in rows] == ["4", "6"]
+    errors = noise_error(run.averaged(), tiny_images, draws=1)
+    assert rows[-1] == {f"noise_error_{e.fraction:g}": f"{e.mean:.6f}" for e in errors}
 
 
 def test_the_noise_error_is_its_definition(tiny_model, tiny_images):

@@ -1,0 +1,1 @@
+"""Drawing pixel by pixel: the plain reference that every faster way is held against."""

@@ -1,0 +1,115 @@
+"""The reference of autoregressive sampling: the whole network once a pixel value.
+
+A level is chosen by inverting the CDF at a uniform that depends on the sample's seed and the
+pixel value's place alone:
+
+    u = uniform(seed, step 0, stream 3, element c + C (column + W row))
+    level = #{k : cdf_k <= u}, at most levels - 1
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from fastdiff import noise
+from fastdiff.errors import FastdiffError
+from fastdiff.models.autoregressive import AutoregressiveModel
+from fastdiff.models.device import device_of
+
+Int64Array = npt.NDArray[np.int64]
+
+
+def choose(
+    logits: Tensor,
+    u: npt.NDArray[np.float32],
+    temperature: float = 1.0,
+    top_k: int | None = None,
+) -> Int64Array:
+    """Levels int64 [n] from logits float32 [n, levels] and uniforms float32 [n].
+
+    The logits are divided by ``temperature`` in float32, the rest is float64. ``top_k``: levels
+    whose logit is under the k-th largest get no probability; equals of the k-th are all kept.
+    """
+    scaled = (logits.float().cpu() / temperature).double()
+    if top_k is not None and top_k < scaled.shape[1]:
+        least = scaled.topk(top_k, dim=1).values[:, -1:]
+        scaled = scaled.masked_fill(scaled < least, -torch.inf)
+    weights = (scaled - scaled.amax(dim=1, keepdim=True)).exp().numpy()  # [n, levels]
+    cdf = np.cumsum(weights, axis=1)
+    cdf /= cdf[:, -1:]
+    # u may be 1 (noise.py), which passes the whole CDF.
+    level: Int64Array = np.minimum((cdf <= u[:, None]).sum(axis=1), cdf.shape[1] - 1)
+    return level
+
+
+@torch.inference_mode()
+def sample_naive(
+    model: AutoregressiveModel,
+    seeds: noise.SeedsLike,
+    context: Tensor | None = None,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    given: npt.NDArray[np.integer] | None = None,
+    given_rows: int = 0,
+) -> Int64Array:
+    """Levels int64 [n, C, H, W] for ``seeds`` (n of them), by C H W evaluations of the network.
+
+    ``context``: float32 [n, width]; None is unconditional. ``given``: integer levels [n, C, H, W]
+    or [C, H, W], of which the first ``given_rows`` rows are kept; the rest is drawn. The module is
+    used as it is, in eval mode and on its own device.
+
+    Raises FastdiffError where an argument is wrong.
+    """
+    keys = noise.as_seeds(seeds)
+    (C, H, W), n = model.sample_shape, len(keys)
+    _check(model, n, context, temperature, top_k, given, given_rows)
+    device = device_of(model.module)
+    u = noise.uniform(keys, 0, noise.STREAM_CHOICE, C * H * W).reshape(n, H, W, C)
+    levels = torch.zeros(n, C, H, W, dtype=torch.int64)
+    if given is not None:
+        kept = torch.from_numpy(np.asarray(given, dtype=np.int64)[..., :given_rows, :])
+        levels[:, :, :given_rows] = kept
+    context = None if context is None else context.to(device)
+    for i in range(given_rows, H):
+        for j in range(W):
+            for c in range(C):
+                logits = model(model.input_of(levels).to(device), context)[:, :, c, i, j]
+                drawn = choose(logits, u[:, i, j, c], temperature, top_k)
+                levels[:, c, i, j] = torch.from_numpy(drawn)
+    return levels.numpy()
+
+
+def _check(
+    model: AutoregressiveModel,
+    n: int,
+    context: Tensor | None,
+    temperature: float,
+    top_k: int | None,
+    given: npt.NDArray[np.integer] | None,
+    given_rows: int,
+) -> None:
+    (C, H, W), width = model.sample_shape, model.context_width
+    model.check_eval()
+    if n == 0:
+        raise FastdiffError("seeds: expected at least one, got none")
+    if context is not None and tuple(context.shape) != (n, width):
+        raise FastdiffError(f"context: expected [{n}, {width}], got {list(context.shape)}")
+    if not 0 < temperature < float("inf"):
+        raise FastdiffError(f"temperature: expected a positive number, got {temperature}")
+    if top_k is not None and (isinstance(top_k, bool) or top_k < 1):
+        raise FastdiffError(f"top_k: expected at least 1, got {top_k}")
+    if not 0 <= given_rows <= H:
+        raise FastdiffError(f"given_rows: expected 0 to {H}, got {given_rows}")
+    if given is None:
+        if given_rows:
+            raise FastdiffError(f"given: expected levels for given_rows={given_rows}, got none")
+    elif given.shape not in ((n, C, H, W), (C, H, W)):
+        raise FastdiffError(f"given: expected {[n, C, H, W]}, got {list(given.shape)}")
+    elif given.size and not 0 <= int(given.min()) <= int(given.max()) < model.levels:
+        raise FastdiffError(
+            f"given: expected levels from 0 to {model.levels - 1}, "
+            f"got {int(given.min())} to {int(given.max())}"
+        )

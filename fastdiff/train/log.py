@@ -1,0 +1,30 @@
+"""A run's log: a CSV file with a row every so many steps, which a resumed run goes on with."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+
+class Log:
+    """Rows that begin with ``step``, in the file at ``path``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def add(self, step: int, figures: Mapping[str, str]) -> None:
+        """Appends a row; the first one brings the head with it."""
+        fresh = not self.path.exists()
+        with self.path.open("a", newline="") as file:
+            writer = csv.writer(file)
+            if fresh:
+                writer.writerow(["step", *figures])
+            writer.writerow([str(step), *figures.values()])
+
+    def forget_beyond(self, step: int) -> None:
+        """Drops what a killed run logged after its last save: those steps run again."""
+        if self.path.exists():
+            head, *rows = self.path.read_text().splitlines()
+            kept = [row for row in rows if int(row.split(",")[0]) <= step]
+            self.path.write_text("\n".join([head, *kept]) + "\n")

@@ -111,6 +111,19 @@ def _gelu(t: _Tracer, node: fx.Node, a: Given) -> str:
     return t.emit(node, "unary", [a["self"]], kind=kind)
 
 
+@handles("elu")
+def _elu(t: _Tracer, node: fx.Node, a: Given) -> str:
+    """relu(x) + alpha (exp(x - relu(x)) - 1): both terms by ops that there are."""
+    if (a["scale"], a["input_scale"]) != (1, 1):
+        raise FastdiffError(f"model: expected elu without scales, got {a}")
+    above = t.emit(node, "unary", [a["self"]], kind="relu")
+    below = t.emit(node, "binary", [a["self"], above], kind="sub")
+    below = t.emit(node, "unary", [below], kind="exp")
+    below = t.emit(node, "binary", [below, 1.0], kind="sub")
+    below = t.emit(node, "binary", [below, a["alpha"]], kind="mul")
+    return t.emit(node, "binary", [above, below], kind="add")
+
+
 def _binary(kind: str) -> Handler:
     def handler(t: _Tracer, node: fx.Node, a: Given) -> str:
         first, second = a["self"], a.get("other", a.get("exponent"))

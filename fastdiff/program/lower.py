@@ -1,10 +1,12 @@
-"""lower: a diffusion model to its program, split by binding times, ready for a backend."""
+"""lower: a model to its program, split by binding times, ready for a backend."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor, nn
 
 from fastdiff.program.binding import Split, split
 from fastdiff.program.ir import Program
@@ -34,20 +36,33 @@ def program_of(model: DiffusionModel) -> Program:
     example = {"x": x, "t": torch.tensor(times)}
     if model.context_width:
         example["context"] = torch.ones(2, model.context_width)
+    return improved(model.module, example, model.name)
+
+
+def lower(model: DiffusionModel) -> Split:
+    """The model's program by binding times."""
+    return parts_of(program_of(model))
+
+
+def improved(module: nn.Module, example: Mapping[str, Tensor], name: str) -> Program:
+    """A module's program after all passes that see the whole of it.
+
+    ``example``: as ``trace`` takes it. Raises FastdiffError as ``trace`` does.
+    """
     # A copy would cost the memory of the weights; a trace reads them and changes the mode alone.
-    training = model.module.training
+    training = module.training
     try:
-        program = trace(model.module, example, model.name)
+        program = trace(module, example, name)
     finally:
-        model.module.train(training)
+        module.train(training)
     for improve in PASSES:
         program = improve(program)
     return program
 
 
-def lower(model: DiffusionModel) -> Split:
-    """The model's program by binding times."""
-    parts = split(program_of(model)).parts()
+def parts_of(program: Program) -> Split:
+    """A program by binding times, each part after its own passes."""
+    parts = split(program).parts()
     for improve in PART_PASSES:
         parts = {time: improve(part) for time, part in parts.items()}
     return Split(**parts)

@@ -19,6 +19,7 @@ PYTHON = {
     "testing": {"samplers", "schedules"},
     "data": {"errors"},
     "program": {"errors", "models", "samplers"},
+    "pixelcnn": {"errors", "models", "noise", "program"},
     "requests": {"backends", "data", "errors", "noise", "samplers", "schedules"},
     "models": {"errors", "schedules"},
     "zoo": set(),

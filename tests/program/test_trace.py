@@ -154,6 +154,18 @@ def test_what_an_epilogue_takes_and_leaves(f, left):
     torch.testing.assert_close(run(fused, given)[0], f(**given))
 
 
+@pytest.mark.parametrize("alpha", [1.0, 0.3])
+def test_elu_is_made_of_ops_that_there_are(alpha):
+    def elu(x, t):
+        return torch.nn.functional.elu(x, alpha)
+
+    program = tidy(trace(Wrapped(elu), {"x": torch.randn(2, 9), "t": torch.rand(2)}))
+    given = {"x": 4 * torch.randn(6, 9), "t": torch.rand(6)}
+    got = run(program, {k: v.double() for k, v in given.items()}, torch.float64)[0]
+    torch.testing.assert_close(got, elu(given["x"].double(), 0), rtol=0, atol=1e-7)
+    assert {n.op for n in program.nodes} == {"unary", "binary"}
+
+
 def test_sprites16s_program_is_the_one_that_is_checked_in():
     from tests.conftest import ROOT
 

@@ -10,8 +10,17 @@ import torch
 from torch import Tensor
 
 from fastdiff import noise, noise_torch
-from fastdiff.backends.base import Backend, Fetch, Float32Array, Outcome, Request, Runner
+from fastdiff.backends.base import (
+    Backend,
+    Fetch,
+    Float32Array,
+    Outcome,
+    PixelRunner,
+    Request,
+    Runner,
+)
 from fastdiff.errors import FastdiffError
+from fastdiff.models.autoregressive import AutoregressiveModel
 from fastdiff.models.device import torch_device
 from fastdiff.models.model import DiffusionModel
 from fastdiff.samplers.table import INDEX, SamplerTable
@@ -258,6 +267,12 @@ class EagerBackend:
                 f"{sorted(unknown)[0]}: backend 'eager' takes device and dtype, not this"
             )
         return EagerRunner(model, **options)
+
+    def prepare_pixels(self, model: AutoregressiveModel, **options: Any) -> PixelRunner:
+        """A runner that owns a copy of the model and draws pixel by pixel."""
+        from fastdiff.backends.eager_pixels import EagerPixelRunner
+
+        return EagerPixelRunner(model, **options)
 
 
 BACKEND: Backend = EagerBackend()

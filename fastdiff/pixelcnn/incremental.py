@@ -16,11 +16,10 @@ import torch
 from torch import Tensor
 
 from fastdiff import noise
-from fastdiff.errors import FastdiffError
 from fastdiff.pixelcnn.dependencies import analyse
 from fastdiff.pixelcnn.evaluator import Evaluator
 from fastdiff.pixelcnn.lower import lower
-from fastdiff.pixelcnn.naive import Int64Array, _check, choose
+from fastdiff.pixelcnn.naive import Int64Array, OnProgress, check, choose, kept_pixels
 from fastdiff.pixelcnn.network import BoolArray
 from fastdiff.program.reference import run
 
@@ -39,6 +38,7 @@ def sample_incremental(
     given_rows: int | BoolArray = 0,
     slope: int | None = None,
     dtype: torch.dtype = torch.float32,
+    on_progress: OnProgress | None = None,
 ) -> Int64Array:
     """Levels int64 [n, C, H, W] for ``seeds``: those of ``sample_naive``, but for rounding.
 
@@ -51,8 +51,8 @@ def sample_incremental(
     """
     keys = noise.as_seeds(seeds)
     _, height, width = model.sample_shape
-    kept = _kept(given_rows, height, width)
-    _check(model, len(keys), context, temperature, top_k, given, height if kept.any() else 0)
+    kept = kept_pixels(given_rows, height, width)
+    check(model, len(keys), context, temperature, top_k, given, kept)
     parts = lower(model)
     wavefront = analyse(parts.step).at(slope)
     fixed: Mapping[str, Tensor] = {}
@@ -62,7 +62,7 @@ def sample_incremental(
         values = run(parts.request, {"context": context}, dtype)
         fixed = dict(zip(parts.request.outputs, values, strict=True))
     evaluator = Evaluator(wavefront, len(keys), fixed, dtype)
-    return draw(evaluator, keys, model.input_of, temperature, top_k, given, kept)
+    return draw(evaluator, keys, model.input_of, temperature, top_k, given, kept, on_progress)
 
 
 @torch.inference_mode()
@@ -74,6 +74,7 @@ def draw(
     top_k: int | None = None,
     given: npt.NDArray[np.integer] | None = None,
     kept: BoolArray | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Int64Array:
     """Levels int64 [n, C, H, W] for ``keys``, with an evaluator of n samples that has not begun.
 
@@ -83,8 +84,11 @@ def draw(
     network = evaluator.wavefront.network
     C, H, W = network.colours, network.height, network.width
     u = noise.uniform(keys, 0, noise.STREAM_CHOICE, C * H * W).reshape(len(keys), H, W, C)
-    levels = np.zeros((len(keys), C, H, W), dtype=np.int64)
+    levels = np.full((len(keys), C, H, W), -1, dtype=np.int64)
+    done = 0
     for subtime in evaluator.wavefront.subtimes:
+        if on_progress is not None and not on_progress(done, levels.size):
+            break
         evaluator.advance(subtime)
         c = subtime % C
         rows, columns = cells = evaluator.wavefront.active(-c, subtime)
@@ -98,21 +102,7 @@ def draw(
             known = np.broadcast_to(given, levels.shape)[:, c, rows, columns]
             chosen = np.where(kept[rows, columns], known, chosen)
         levels[:, c, rows, columns] = chosen
+        done += chosen.size
         x = input_of(torch.from_numpy(chosen))[..., None]
         evaluator.write(network.channels[network.x][c : c + 1], cells, x)
     return levels
-
-
-def _kept(given_rows: int | BoolArray, height: int, width: int) -> BoolArray:
-    """``given_rows`` as a mask, bool [H, W]."""
-    kept = np.asarray(given_rows)
-    if kept.ndim == 0:
-        if not 0 <= kept <= height:
-            raise FastdiffError(f"given_rows: expected 0 to {height}, got {given_rows}")
-        return np.arange(height)[:, None] < np.full(width, kept)
-    if kept.dtype != np.bool_ or kept.shape != (height, width):
-        raise FastdiffError(
-            f"given_rows: expected a number or bool [{height}, {width}], "
-            f"got {kept.dtype} {list(kept.shape)}"
-        )
-    return kept

@@ -4,10 +4,12 @@ A level is chosen by inverting the CDF at a uniform that depends on the sample's
 pixel value's place alone:
 
     u = uniform(seed, step 0, stream 3, element c + C (column + W row))
-    level = #{k : cdf_k <= u}, at most levels - 1
+    level = #{k : cdf_k <= u}, at most the last level with a probability
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +22,8 @@ from fastdiff.models.autoregressive import AutoregressiveModel
 from fastdiff.models.device import device_of
 
 Int64Array = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+OnProgress = Callable[[int, int], bool]
 
 
 def choose(
@@ -40,8 +44,9 @@ def choose(
     weights = (scaled - scaled.amax(dim=1, keepdim=True)).exp().numpy()  # [n, levels]
     cdf = np.cumsum(weights, axis=1)
     cdf /= cdf[:, -1:]
-    # u may be 1 (noise.py), which passes the whole CDF.
-    level: Int64Array = np.minimum((cdf <= u[:, None]).sum(axis=1), cdf.shape[1] - 1)
+    # u may be 1 (noise.py), which passes the whole CDF: then the last level that has a share.
+    last = cdf.shape[1] - 1 - (weights[:, ::-1] > 0).argmax(axis=1)
+    level: Int64Array = np.minimum((cdf <= u[:, None]).sum(axis=1), last)
     return level
 
 
@@ -53,44 +58,65 @@ def sample_naive(
     temperature: float = 1.0,
     top_k: int | None = None,
     given: npt.NDArray[np.integer] | None = None,
-    given_rows: int = 0,
+    given_rows: int | BoolArray = 0,
+    on_progress: OnProgress | None = None,
 ) -> Int64Array:
     """Levels int64 [n, C, H, W] for ``seeds`` (n of them), by C H W evaluations of the network.
 
     ``context``: float32 [n, width]; None is unconditional. ``given``: integer levels [n, C, H, W]
-    or [C, H, W], of which the first ``given_rows`` rows are kept; the rest is drawn. The module is
+    or [C, H, W], of which the first ``given_rows`` rows are kept, or what is marked in it where it
+    is bool [H, W]; the rest is drawn. ``on_progress``: called with the values there and their
+    number before each is drawn; False ends the run, and what was not drawn is -1. The module is
     used as it is, in eval mode and on its own device.
 
     Raises FastdiffError where an argument is wrong.
     """
     keys = noise.as_seeds(seeds)
     (C, H, W), n = model.sample_shape, len(keys)
-    _check(model, n, context, temperature, top_k, given, given_rows)
+    kept = kept_pixels(given_rows, H, W)
+    check(model, n, context, temperature, top_k, given, kept)
     device = device_of(model.module)
     u = noise.uniform(keys, 0, noise.STREAM_CHOICE, C * H * W).reshape(n, H, W, C)
-    levels = torch.zeros(n, C, H, W, dtype=torch.int64)
-    if given is not None:
-        kept = torch.from_numpy(np.asarray(given, dtype=np.int64)[..., :given_rows, :])
-        levels[:, :, :given_rows] = kept
+    levels = np.full((n, C, H, W), -1, dtype=np.int64)
+    known = None if given is None else np.broadcast_to(given, levels.shape)
     context = None if context is None else context.to(device)
-    for i in range(given_rows, H):
-        for j in range(W):
-            for c in range(C):
-                logits = model(model.input_of(levels).to(device), context)[:, :, c, i, j]
-                drawn = choose(logits, u[:, i, j, c], temperature, top_k)
-                levels[:, c, i, j] = torch.from_numpy(drawn)
-    return levels.numpy()
+    for step, (i, j, c) in enumerate(np.ndindex(H, W, C)):
+        if on_progress is not None and not on_progress(n * step, levels.size):
+            break
+        if known is not None and kept[i, j]:
+            levels[:, c, i, j] = known[:, c, i, j]
+            continue
+        x = model.input_of(torch.from_numpy(levels.clip(0))).to(device)
+        logits = model(x, context)[:, :, c, i, j]
+        levels[:, c, i, j] = choose(logits, u[:, i, j, c], temperature, top_k)
+    return levels
 
 
-def _check(
+def kept_pixels(given_rows: int | BoolArray, height: int, width: int) -> BoolArray:
+    """``given_rows``, a number of rows or bool [H, W] itself, as bool [H, W]."""
+    kept = np.asarray(given_rows)
+    if kept.ndim == 0:
+        if not 0 <= kept <= height:
+            raise FastdiffError(f"given_rows: expected 0 to {height}, got {given_rows}")
+        return np.arange(height)[:, None] < np.full(width, kept)
+    if kept.dtype != np.bool_ or kept.shape != (height, width):
+        raise FastdiffError(
+            f"given_rows: expected a number or bool [{height}, {width}], "
+            f"got {kept.dtype} {list(kept.shape)}"
+        )
+    return kept
+
+
+def check(
     model: AutoregressiveModel,
     n: int,
     context: Tensor | None,
     temperature: float,
     top_k: int | None,
     given: npt.NDArray[np.integer] | None,
-    given_rows: int,
+    kept: BoolArray,
 ) -> None:
+    """Raises FastdiffError where a request for ``n`` samples is wrong; ``kept``: bool [H, W]."""
     (C, H, W), width = model.sample_shape, model.context_width
     model.check_eval()
     if n == 0:
@@ -101,11 +127,9 @@ def _check(
         raise FastdiffError(f"temperature: expected a positive number, got {temperature}")
     if top_k is not None and (isinstance(top_k, bool) or top_k < 1):
         raise FastdiffError(f"top_k: expected at least 1, got {top_k}")
-    if not 0 <= given_rows <= H:
-        raise FastdiffError(f"given_rows: expected 0 to {H}, got {given_rows}")
     if given is None:
-        if given_rows:
-            raise FastdiffError(f"given: expected levels for given_rows={given_rows}, got none")
+        if kept.any():
+            raise FastdiffError(f"given: expected levels for {kept.sum()} pixels, got none")
     elif given.shape not in ((n, C, H, W), (C, H, W)):
         raise FastdiffError(f"given: expected {[n, C, H, W]}, got {list(given.shape)}")
     elif given.size and not 0 <= int(given.min()) <= int(given.max()) < model.levels:

@@ -26,7 +26,7 @@ PYTHON = {
     "kernels": {"errors", "noise"},
     "pickled": {"errors", "models", "schedules"},
     "checkpoint": {"errors", "files", "models", "pickled", "schedules"},
-    "pixelcnn": {"errors", "models", "noise"},
+
     "metrics": {
         "checkpoint", "data", "engine", "errors", "files", "models", "noise", "samplers",
         "schedules",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -344,9 +344,10 @@ def compile(
                 raise FastdiffError(
                     f"{name}: expected none, {model.name} draws pixel by pixel and has no sampler"
                 )
-        prepared = prepare(backend, lambda b: b.prepare_pixels(model, **given))
+        pixels = cast("AutoregressiveModel", model)
+        prepared = prepare(backend, lambda b: b.prepare_pixels(pixels, **given))
         return PixelEngine(
-            model, model.name, prepared.backend, prepared.runner, prepared.passed_over
+            pixels, pixels.name, prepared.backend, prepared.runner, prepared.passed_over
         )
     if not isinstance(getattr(model, "schedule", None), (Schedule, EDMSchedule)):
         raise FastdiffError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -198,4 +198,4 @@ class PixelEngine:
         from fastdiff.program.engine_file import write
         from fastdiff.program.save import pixel_engine_bytes_of
 
-        write(path, pixel_engine_bytes_of(self.model))
+        write(path, pixel_engine_bytes_of(cast("AutoregressiveModel", self.model)))

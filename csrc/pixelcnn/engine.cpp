@@ -80,7 +80,7 @@ class PlannedPixelEngine final : public PixelEngine {
   EngineFile file_;
   PlanOptions options_;
   PixelGraph graph_;
-  RequestValues values_;
+  SampleInputs values_;
   std::int64_t smallest_;
   std::map<std::size_t, PixelRegime> regimes_;  // from so many samples on
   mutable std::mutex making_;

@@ -7,16 +7,16 @@
 #include <vector>
 
 #include "pixelcnn/evaluator.h"
-#include "pixelcnn/request_values.h"
+#include "pixelcnn/sample_inputs.h"
 
 namespace fd {
 
 struct PixelWorkspace {
-  PixelWorkspace(const PixelEvaluator& evaluator, const RequestValues& values, int capacity,
+  PixelWorkspace(const PixelEvaluator& evaluator, const SampleInputs& values, int capacity,
                  int threads)
       : run(evaluator, capacity, threads), request(values.memory(capacity)) {}
   PixelRun run;
-  RequestValues::Memory request;
+  SampleInputs::Memory request;
   std::vector<float> uniforms;              // [samples, row, column, colour]
   std::vector<std::vector<float>> scratch;  // of each thread's choices
 };
@@ -32,7 +32,7 @@ class PixelWorkspaces {
     }
   };
 
-  std::unique_ptr<PixelWorkspace> take(const Key& key, const RequestValues& values) {
+  std::unique_ptr<PixelWorkspace> take(const Key& key, const SampleInputs& values) {
     {
       std::lock_guard<std::mutex> lock(mutex_);
       for (auto& entry : free_) {

@@ -18,7 +18,7 @@ from fastdiff.errors import FastdiffError
 from fastdiff.models.autoregressive import AutoregressiveModel
 from fastdiff.models.device import torch_device
 from fastdiff.pixelcnn.incremental import sample_incremental
-from fastdiff.pixelcnn.naive import sample_naive
+from fastdiff.pixelcnn.naive import BoolArray, sample_naive
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 OPTIONS = ("device", "dtype", "incremental")
@@ -65,7 +65,7 @@ class EagerPixelRunner:
         given = request.given
         if given is None:
             return self._run(request, np.zeros(shape[2:], dtype=bool))
-        kept = (given >= 0).all(axis=1)
+        kept: BoolArray = np.all(given >= 0, axis=1)
         if (kept != (given >= 0).any(axis=1)).any():
             raise FastdiffError("given: expected all colours of a pixel or none of them")
         if (kept == kept[0]).all():
@@ -74,9 +74,7 @@ class EagerPixelRunner:
         levels = np.concatenate([part.levels for part in parts])
         return PixelOutcome(levels, sum(part.done for part in parts))
 
-    def _run(
-        self, request: PixelRequest, kept: np.ndarray[Any, np.dtype[np.bool_]]
-    ) -> PixelOutcome:
+    def _run(self, request: PixelRequest, kept: BoolArray) -> PixelOutcome:
         given = None if request.given is None else request.given.clip(0)
         context = None if request.context is None else torch.from_numpy(request.context)
         rule = (request.temperature, request.top_k)

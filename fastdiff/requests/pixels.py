@@ -107,12 +107,14 @@ def levels_of(model: DrawnByPixel, n: int, image: npt.NDArray[Any]) -> Int32Arra
     """
     pixels = editing.as_images("image", image, n, model.sample_shape)
     if image.dtype == np.uint8:
-        values = np.rint((pixels + 1) * 127.5).astype(np.int32)
-        return values * model.levels // 256
-    return np.rint((pixels + 1) / 2 * (model.levels - 1)).astype(np.int32)
+        values: Int32Array = np.rint((pixels + 1) * 127.5).astype(np.int32)
+        levels: Int32Array = values * model.levels // 256
+        return levels
+    levels = np.rint((pixels + 1) / 2 * (model.levels - 1)).astype(np.int32)
+    return levels
 
 
 def images_of(levels: Int32Array, count: int) -> npt.NDArray[np.float32]:
     """Levels from 0 to ``count`` - 1 as float32 in [-1, 1]; -1, what was not drawn, as -1."""
-    images = np.maximum(levels, 0) * np.float64(2 / (count - 1)) - 1
-    return images.astype(np.float32)
+    images: npt.NDArray[np.float32] = (levels.clip(0) * (2.0 / (count - 1)) - 1).astype(np.float32)
+    return images

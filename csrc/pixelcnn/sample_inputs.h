@@ -12,9 +12,9 @@
 
 namespace fd {
 
-class RequestValues {
+class SampleInputs {
  public:
-  RequestValues(const EngineFile& file, const PixelGraph& graph, const PlanOptions& options);
+  SampleInputs(const EngineFile& file, const PixelGraph& graph, const PlanOptions& options);
 
   struct Memory {
     AlignedFloats contexts, arena, scratch;

@@ -1,4 +1,4 @@
-#include "pixelcnn/request_values.h"
+#include "pixelcnn/sample_inputs.h"
 
 #include <algorithm>
 
@@ -7,8 +7,8 @@
 
 namespace fd {
 
-RequestValues::RequestValues(const EngineFile& file, const PixelGraph& graph,
-                             const PlanOptions& options)
+SampleInputs::SampleInputs(const EngineFile& file, const PixelGraph& graph,
+                           const PlanOptions& options)
     : width_(static_cast<std::size_t>(file.context_width)),
       plan_(file.request, options),
       regime_{kMaxBlock, false} {
@@ -25,7 +25,7 @@ RequestValues::RequestValues(const EngineFile& file, const PixelGraph& graph,
   }
 }
 
-RequestValues::Memory RequestValues::memory(int samples) const {
+SampleInputs::Memory SampleInputs::memory(int samples) const {
   const auto n = static_cast<std::size_t>(samples);
   Memory made;
   made.contexts = AlignedFloats(n * width_);
@@ -41,7 +41,7 @@ RequestValues::Memory RequestValues::memory(int samples) const {
   return made;
 }
 
-void RequestValues::compute(const float* context, int samples, int capacity, Memory* memory) const {
+void SampleInputs::compute(const float* context, int samples, int capacity, Memory* memory) const {
   const std::size_t floats = static_cast<std::size_t>(samples) * width_;
   if (context != nullptr) {
     std::copy(context, context + floats, memory->contexts.data());

@@ -51,6 +51,31 @@ void check_conv_shape(const ConvShape& s) {
   check_extent("out_width", s,
                extent(s.transposed, s.width, s.kernel_x, s.stride_x, s.padding_x, s.dilation_x),
                s.stride_x, s.dilation_x, s.out_width);
+  check_positive("pool", std::min(s.pool_y, s.pool_x));
+  if (!is_pooled(s)) return;
+  if (s.transposed || s.out_height % s.pool_y != 0 || s.out_width % s.pool_x != 0) {
+    fail_argument("pool", "windows that divide the outputs of a plain convolution",
+                  std::to_string(s.pool_y) + "x" + std::to_string(s.pool_x) + " on " +
+                      std::to_string(s.out_height) + "x" + std::to_string(s.out_width) +
+                      (s.transposed ? ", transposed" : ""));
+  }
+}
+
+std::unique_ptr<RegionConv> make_region_conv(const ConvShape& shape, ConvAlgorithm algorithm,
+                                             Precision precision, Isa isa, const float* weight,
+                                             const float* bias) {
+  switch (algorithm) {
+    case ConvAlgorithm::direct:
+      return make_direct_conv(shape, precision, isa, weight, bias);
+    case ConvAlgorithm::winograd2:
+      return make_winograd_conv(shape, 2, precision, isa, weight, bias);
+    case ConvAlgorithm::winograd4:
+      return make_winograd_conv(shape, 4, precision, isa, weight, bias);
+    case ConvAlgorithm::depthwise:
+      return make_depthwise_conv(shape, isa, weight, bias);
+  }
+  fail_argument("algorithm", "a member of ConvAlgorithm",
+                std::to_string(static_cast<int>(algorithm)));
 }
 
 }  // namespace
@@ -94,18 +119,9 @@ std::unique_ptr<Conv> Conv::make(const ConvShape& shape, ConvAlgorithm algorithm
   if (!conv_algorithm_fits(shape, algorithm, precision)) {
     fail_argument("algorithm", "one that can do this convolution", conv_algorithm_name(algorithm));
   }
-  switch (algorithm) {
-    case ConvAlgorithm::direct:
-      return make_direct_conv(shape, precision, isa, weight, bias);
-    case ConvAlgorithm::winograd2:
-      return make_winograd_conv(shape, 2, precision, isa, weight, bias);
-    case ConvAlgorithm::winograd4:
-      return make_winograd_conv(shape, 4, precision, isa, weight, bias);
-    case ConvAlgorithm::depthwise:
-      return make_depthwise_conv(shape, isa, weight, bias);
-  }
-  fail_argument("algorithm", "a member of ConvAlgorithm",
-                std::to_string(static_cast<int>(algorithm)));
+  auto conv = make_region_conv(shape, algorithm, precision, isa, weight, bias);
+  if (!is_pooled(shape)) return conv;
+  return make_pooled_conv(shape, isa, std::move(conv));
 }
 
 }  // namespace fd

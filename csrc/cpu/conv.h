@@ -26,17 +26,20 @@ enum class ConvAlgorithm : int {
 
 const char* conv_algorithm_name(ConvAlgorithm algorithm);
 
+inline bool is_pooled(const ConvShape& shape) { return shape.pool_y > 1 || shape.pool_x > 1; }
+
 // What can be chosen for one convolution. Every field is a choice of speed; results differ by
 // rounding between algorithms, and not at all between tiles and splits.
 struct ConvChoice {
   ConvAlgorithm algorithm = ConvAlgorithm::direct;
-  int block = 0;  // tiles (Winograd) or pixels (direct) worked on at a time; 0: default
+  int block = 0;  // tiles (Winograd) or pixels (others) worked on at a time; 0: the algorithm's own
   bool split_channels = false;  // parts share out output channels rather than tiles or pixels
   Precision precision = Precision::float32;
 };
 
-// One call: `samples` images, or a share of the work on them. `out` may be the same memory as an
-// add operand of the epilogue, with the same strides; it overlaps nothing else.
+// One call: `samples` images, or a share of the work on them. `out`, what the pool makes where the
+// shape has one; without it `out` may be the same memory as an add operand of the epilogue, with
+// the same strides; it overlaps nothing else.
 struct ConvCall {
   int samples = 1;
   ConstImage in;
@@ -68,6 +71,12 @@ class Conv {
 // float32 are among them; F(4x4) in bf16 is not.
 std::vector<ConvChoice> conv_choices(const ConvShape& shape, Precision precision, Isa isa,
                                      int samples, int parts, bool exact);
+
+// `choice` with other numbers of tiles or pixels at a time: as it is, which is by the algorithm's
+// own number, then by half and by twice that, as far as a part has so many and their scratch stays
+// in cache. All make the same bits.
+std::vector<ConvChoice> block_choices(const ConvShape& shape, const ConvChoice& choice, int samples,
+                                      int parts);
 
 // Whether a convolution can be F(4x4) in bf16, for who has room for an error some three times that
 // of F(2x2), and the choice that it then is.

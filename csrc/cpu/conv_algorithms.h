@@ -9,19 +9,41 @@
 #include "core/pages.h"
 #include "cpu/conv.h"
 #include "cpu/conv_kernels.h"
+#include "cpu/conv_region.h"
 
 namespace fd {
 
 // Shapes are checked already (check_conv_shape).
-std::unique_ptr<Conv> make_direct_conv(const ConvShape& shape, Precision precision, Isa isa,
-                                       const float* weight, const float* bias);
-std::unique_ptr<Conv> make_winograd_conv(const ConvShape& shape, int tile, Precision precision,
-                                         Isa isa, const float* weight, const float* bias);
-std::unique_ptr<Conv> make_depthwise_conv(const ConvShape& shape, Isa isa, const float* weight,
-                                          const float* bias);
+std::unique_ptr<RegionConv> make_direct_conv(const ConvShape& shape, Precision precision, Isa isa,
+                                             const float* weight, const float* bias);
+std::unique_ptr<RegionConv> make_winograd_conv(const ConvShape& shape, int tile,
+                                               Precision precision, Isa isa, const float* weight,
+                                               const float* bias);
+std::unique_ptr<RegionConv> make_depthwise_conv(const ConvShape& shape, Isa isa,
+                                                const float* weight, const float* bias);
+// `conv` with the shape's pool behind it.
+std::unique_ptr<Conv> make_pooled_conv(const ConvShape& shape, Isa isa,
+                                       std::unique_ptr<RegionConv> conv);
 
 // Whether the algorithm can do the shape in this precision.
 bool conv_algorithm_fits(const ConvShape& shape, ConvAlgorithm algorithm, Precision precision);
+
+// Tiles or pixels that an algorithm works on at a time where a choice does not say.
+constexpr int default_block(ConvAlgorithm algorithm) {
+  switch (algorithm) {
+    case ConvAlgorithm::direct:
+      return 64;
+    case ConvAlgorithm::winograd2:
+    case ConvAlgorithm::depthwise:
+      return 32;
+    case ConvAlgorithm::winograd4:
+      return 16;
+  }
+  return 1;
+}
+constexpr int block_of(int block, ConvAlgorithm algorithm) {
+  return block > 0 ? block : default_block(algorithm);
+}
 
 // Zeroed memory that starts at a cache line.
 class AlignedBytes {
@@ -63,9 +85,6 @@ class Scratch {
 };
 
 // The part's range of `count` units.
-struct Range {
-  std::ptrdiff_t begin, end;
-};
 inline Range part_of(std::ptrdiff_t count, const Share& share) {
   return {count * share.part / share.parts, count * (share.part + 1) / share.parts};
 }

@@ -11,6 +11,7 @@ namespace {
 
 constexpr double kLanes = 16;
 constexpr double kPanelLanes = kPanelVectors * kLanes;
+constexpr double kBlockFloats = 1 << 20;  // 4 MiB, more than any core's own cache
 
 // Cycles per tile and vector of channels: transforms of the input and of the output.
 struct TileCost {
@@ -128,6 +129,26 @@ std::vector<ConvChoice> conv_choices(const ConvShape& shape, Precision precision
   for (const Candidate& candidate : candidates) {
     // What is estimated at 3 times the best is not worth packing for a try.
     if (candidate.cycles <= 3 * candidates.front().cycles) choices.push_back(candidate.choice);
+  }
+  return choices;
+}
+
+std::vector<ConvChoice> block_choices(const ConvShape& shape, const ConvChoice& choice, int samples,
+                                      int parts) {
+  const int tile = choice.algorithm == ConvAlgorithm::winograd4   ? 4
+                   : choice.algorithm == ConvAlgorithm::winograd2 ? 2
+                                                                  : 1;
+  const double units = divided(shape.out_height, tile) * divided(shape.out_width, tile) * samples;
+  const double mine = choice.split_channels ? units : divided(units, parts);
+  // A block of Winograd's has its transformed input in scratch; others have pointers alone.
+  const double floats = tile > 1 ? 1.0 * (tile + 2) * (tile + 2) * shape.in_channels : 0;
+  std::vector<ConvChoice> choices{choice};
+  const int own = default_block(choice.algorithm);
+  for (const int block : {own / 2, 2 * own}) {
+    // Blocks differ where the larger of them is not the only one.
+    if (mine <= std::min(block, own) || floats * block > kBlockFloats) continue;
+    choices.push_back(choice);
+    choices.back().block = block;
   }
   return choices;
 }

@@ -7,12 +7,10 @@
 namespace fd {
 namespace {
 
-constexpr int kDefaultBlock = 32;
-
-class DepthwiseConv final : public Conv {
+class DepthwiseConv final : public RegionConv {
  public:
   DepthwiseConv(const ConvShape& shape, Isa isa, const float* weight, const float* bias)
-      : shape_(shape),
+      : RegionConv(shape),
         kernels_(FD_KERNELS(isa, kDepthwise)),
         taps_(shape.kernel_y * shape.kernel_x),
         padded_(static_cast<std::ptrdiff_t>(round_up(static_cast<std::size_t>(shape.in_channels),
@@ -33,7 +31,14 @@ class DepthwiseConv final : public Conv {
     return layout(nullptr, block).floats;
   }
   std::size_t weight_bytes() const override { return weights_.size(); }
-  void run(const ConvCall& call) const override;
+  ConvGrain grain(int block) const override { return {1, wanted(block)}; }
+  Range channels(const Share& share) const override {
+    const Range vectors = part_of(padded_ / kernels_.lanes, share);
+    const std::ptrdiff_t most = shape_.out_channels;
+    return {std::min(vectors.begin * kernels_.lanes, most),
+            std::min(vectors.end * kernels_.lanes, most)};
+  }
+  void run_region(const ConvCall& call, const ConvRegion& region) const override;
 
  private:
   struct Pieces {
@@ -41,9 +46,10 @@ class DepthwiseConv final : public Conv {
     ConvPixel* pixels;
     std::size_t floats;
   };
+  static int wanted(int block) { return block_of(block, ConvAlgorithm::depthwise); }
   Pieces layout(float* base, int block) const {
     Scratch scratch(base);
-    const auto rows = static_cast<std::size_t>(block > 0 ? block : kDefaultBlock);
+    const auto rows = static_cast<std::size_t>(wanted(block));
     Pieces pieces;
     pieces.pointers = scratch.take<const float*>(rows * static_cast<std::size_t>(taps_));
     pieces.pixels = scratch.take<ConvPixel>(rows);
@@ -52,7 +58,6 @@ class DepthwiseConv final : public Conv {
   }
   const float** point(const ConvCall& call, const ConvPixel& pixel, const float** to) const;
 
-  ConvShape shape_;
   const DepthwiseKernels& kernels_;
   int taps_;
   std::ptrdiff_t padded_;  // channels
@@ -76,33 +81,31 @@ const float** DepthwiseConv::point(const ConvCall& call, const ConvPixel& pixel,
   return to;
 }
 
-void DepthwiseConv::run(const ConvCall& call) const {
-  if (call.samples < 1) return;
+void DepthwiseConv::run_region(const ConvCall& call, const ConvRegion& region) const {
+  if (region.samples < 1) return;
   const Share whole;
-  const Range vectors = part_of(padded_ / kernels_.lanes, call.split_channels ? call.share : whole);
-  const Range pixels = part_of(call.samples * std::ptrdiff_t{shape_.out_height} * shape_.out_width,
+  const Range channels = this->channels(call.split_channels ? call.share : whole);
+  const Range pixels = part_of(std::ptrdiff_t{region.samples} * region.rows * region.columns,
                                call.split_channels ? whole : call.share);
-  if (vectors.begin == vectors.end) return;
+  if (channels.begin == channels.end) return;
   const Pieces pieces = layout(call.scratch, call.block);
-  const std::ptrdiff_t first = vectors.begin * kernels_.lanes;
-  const std::ptrdiff_t end =
-      std::min<std::ptrdiff_t>(vectors.end * kernels_.lanes, shape_.in_channels);
   DepthwiseBlock block;
   block.taps = taps_;
   block.a = pieces.pointers;
   block.weight = static_cast<const float*>(weights_.at(0));
   block.weight_tap = padded_;
   block.pixels = pieces.pixels;
-  block.target = {call.out, call.epilogue, static_cast<const float*>(bias_.at(0)) + first, first,
-                  static_cast<int>(end - first)};
-  const int most = call.block > 0 ? call.block : kDefaultBlock;
+  block.target = {call.out, call.epilogue, static_cast<const float*>(bias_.at(0)) + channels.begin,
+                  channels.begin, static_cast<int>(channels.end - channels.begin)};
+  const int most = wanted(call.block);
   for (std::ptrdiff_t begin = pixels.begin; begin < pixels.end; begin += most) {
     block.rows = static_cast<int>(std::min<std::ptrdiff_t>(most, pixels.end - begin));
     const float** to = pieces.pointers;
     for (int r = 0; r < block.rows; ++r) {
       const std::ptrdiff_t index = begin + r;
-      pieces.pixels[r] = {index / shape_.out_width / shape_.out_height,
-                          index / shape_.out_width % shape_.out_height, index % shape_.out_width};
+      pieces.pixels[r] = {region.sample + index / region.columns / region.rows,
+                          region.y + index / region.columns % region.rows,
+                          region.x + index % region.columns};
       to = point(call, pieces.pixels[r], to);
     }
     kernels_.run(block);
@@ -111,8 +114,8 @@ void DepthwiseConv::run(const ConvCall& call) const {
 
 }  // namespace
 
-std::unique_ptr<Conv> make_depthwise_conv(const ConvShape& shape, Isa isa, const float* weight,
-                                          const float* bias) {
+std::unique_ptr<RegionConv> make_depthwise_conv(const ConvShape& shape, Isa isa,
+                                                const float* weight, const float* bias) {
   return std::make_unique<DepthwiseConv>(shape, isa, weight, bias);
 }
 

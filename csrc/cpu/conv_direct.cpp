@@ -14,8 +14,6 @@
 namespace fd {
 namespace {
 
-constexpr int kDefaultBlock = 64;
-
 struct Tap {
   int ky, kx;  // in the kernel
   int dy, dx;  // input pixel - phase coordinate * in_step
@@ -46,11 +44,11 @@ std::vector<AxisTap> axis_taps(bool transposed, int kernel, int stride, int padd
   return taps;
 }
 
-class DirectConv final : public Conv {
+class DirectConv final : public RegionConv {
  public:
   DirectConv(const ConvShape& shape, Precision precision, Isa isa, const float* weight,
              const float* bias)
-      : shape_(shape),
+      : RegionConv(shape),
         layout_{precision == Precision::bf16},
         kernels_(kernels_of(precision, isa)),
         group_in_(shape.in_channels / shape.groups),
@@ -75,7 +73,12 @@ class DirectConv final : public Conv {
     return layout(nullptr, samples, block).floats;
   }
   std::size_t weight_bytes() const override { return weights_.size(); }
-  void run(const ConvCall& call) const override;
+  ConvGrain grain(int block) const override { return {1, wanted(block)}; }
+  Range channels(const Share& share) const override {
+    const Range panels = this->panels(share);
+    return {first_channel(panels.begin), first_channel(panels.end)};
+  }
+  void run_region(const ConvCall& call, const ConvRegion& region) const override;
 
  private:
   struct Pieces {
@@ -107,9 +110,18 @@ class DirectConv final : public Conv {
                         : static_cast<std::size_t>(shape_.in_channels) * sizeof(float);
   }
 
+  static int wanted(int block) { return block_of(block, ConvAlgorithm::direct); }
+  // Panels are numbered over the groups.
+  Range panels(const Share& share) const {
+    return part_of(std::ptrdiff_t{panels_} * shape_.groups, share);
+  }
+  std::ptrdiff_t first_channel(std::ptrdiff_t panel) const {
+    return panel / panels_ * group_out_ + panel % panels_ * panel_;
+  }
+
   Pieces layout(float* base, int samples, int block) const {
     Scratch scratch(base);
-    const auto rows = static_cast<std::size_t>(block > 0 ? block : kDefaultBlock);
+    const auto rows = static_cast<std::size_t>(wanted(block));
     Pieces pieces;
     pieces.pointers = scratch.take<const void*>(rows * static_cast<std::size_t>(most_taps()));
     pieces.pixels = scratch.take<ConvPixel>(rows);
@@ -160,10 +172,9 @@ class DirectConv final : public Conv {
   void run_rows(const ConvCall& call, const Phase& phase, const Pieces& pieces, int rows,
                 Range panels) const;
   void point(const ConvCall& call, const Phase& phase, const Pieces& pieces, int rows) const;
-  Range input_pixels(const Phase& phase, Range outputs) const;
+  Range input_pixels(const Phase& phase, const ConvPixel& first, const ConvPixel& last) const;
   void round_input(const ConvCall& call, Range pixels, char* rounded) const;
 
-  ConvShape shape_;
   ElementLayout layout_;
   const GemmKernels& kernels_;
   int group_in_, group_out_;
@@ -206,25 +217,23 @@ void DirectConv::pack(const float* weight) {
   }
 }
 
-// The phase's outputs are numbered over samples, rows and columns; the input pixels that a range of
-// them may read, by whole rows.
-Range DirectConv::input_pixels(const Phase& phase, Range outputs) const {
-  const std::ptrdiff_t per_sample = std::ptrdiff_t{phase.count_y} * phase.count_x;
-  const auto row_of = [&](std::ptrdiff_t output, int offset) {
-    const std::ptrdiff_t y = output % per_sample / phase.count_x;
-    const std::ptrdiff_t row = y * (shape_.transposed ? 1 : shape_.stride_y) + offset;
-    return output / per_sample * shape_.height +
-           std::clamp<std::ptrdiff_t>(row, 0, shape_.height - 1);
+// The input pixels that the phase's outputs from `first` to `last` may read, by whole rows.
+Range DirectConv::input_pixels(const Phase& phase, const ConvPixel& first,
+                               const ConvPixel& last) const {
+  const auto row_of = [&](const ConvPixel& output, int offset) {
+    const std::ptrdiff_t y = output.y - phase.first_y;
+    const std::ptrdiff_t row =
+        (shape_.transposed ? y / shape_.stride_y : y * shape_.stride_y) + offset;
+    return output.sample * shape_.height + std::clamp<std::ptrdiff_t>(row, 0, shape_.height - 1);
   };
-  if (outputs.begin == outputs.end || phase.taps.empty()) return {0, 0};
+  if (phase.taps.empty()) return {0, 0};
   int low = phase.taps[0].dy, high = low;
   for (const Tap& tap : phase.taps) {
     low = std::min(low, tap.dy);
     high = std::max(high, tap.dy);
   }
   // Whole samples where there are several: rows of the first and last do not bound those between.
-  return {row_of(outputs.begin, low) * shape_.width,
-          (row_of(outputs.end - 1, high) + 1) * shape_.width};
+  return {row_of(first, low) * shape_.width, (row_of(last, high) + 1) * shape_.width};
 }
 
 void DirectConv::round_input(const ConvCall& call, Range pixels, char* rounded) const {
@@ -269,7 +278,7 @@ void DirectConv::point(const ConvCall& call, const Phase& phase, const Pieces& p
   }
 }
 
-// pieces.pixels[0 .. rows) through the panels, which are numbered over the groups.
+// pieces.pixels[0 .. rows) through the panels.
 void DirectConv::run_rows(const ConvCall& call, const Phase& phase, const Pieces& pieces, int rows,
                           Range panels) const {
   point(call, phase, pieces, rows);
@@ -290,40 +299,44 @@ void DirectConv::run_rows(const ConvCall& call, const Phase& phase, const Pieces
     block.b = weights_.at(phase.weights + padded_first * channel_bytes);
     block.pixels = pieces.pixels;
     block.target = {call.out, call.epilogue, static_cast<const float*>(bias_.at(0)) + padded_first,
-                    std::ptrdiff_t{group} * group_out_ + first,
-                    std::min(panel_, group_out_ - first)};
+                    first_channel(index), std::min(panel_, group_out_ - first)};
     kernels_.gemm(block);
   }
 }
 
-void DirectConv::run(const ConvCall& call) const {
-  if (call.samples < 1) return;
+void DirectConv::run_region(const ConvCall& call, const ConvRegion& region) const {
+  if (region.samples < 1) return;
   const Share whole;
-  const Range panels =
-      part_of(std::ptrdiff_t{panels_} * shape_.groups, call.split_channels ? call.share : whole);
+  const Range panels = this->panels(call.split_channels ? call.share : whole);
   if (panels.begin == panels.end) return;
-  const int block = call.block > 0 ? call.block : kDefaultBlock;
+  const int block = wanted(call.block);
   const Pieces pieces = layout(call.scratch, call.samples, block);
-  const Range all = part_of(call.samples * std::ptrdiff_t{shape_.out_height} * shape_.out_width,
+  const Range all = part_of(std::ptrdiff_t{region.samples} * region.rows * region.columns,
                             call.split_channels ? whole : call.share);
   const int step_y = shape_.transposed ? shape_.stride_y : 1;
   const int step_x = shape_.transposed ? shape_.stride_x : 1;
   std::ptrdiff_t before = 0;  // outputs of earlier phases
   for (const Phase& phase : phases_) {
-    const std::ptrdiff_t count = call.samples * std::ptrdiff_t{phase.count_y} * phase.count_x;
+    // A region is of the one phase of a plain convolution, or the whole.
+    const int count_y = shape_.transposed ? phase.count_y : region.rows;
+    const int count_x = shape_.transposed ? phase.count_x : region.columns;
+    const auto pixel_at = [&](std::ptrdiff_t index) -> ConvPixel {
+      return {region.sample + index / count_x / count_y,
+              region.y + phase.first_y + index / count_x % count_y * step_y,
+              region.x + phase.first_x + index % count_x * step_x};
+    };
+    const std::ptrdiff_t count = std::ptrdiff_t{region.samples} * count_y * count_x;
     const Range mine = {std::clamp<std::ptrdiff_t>(all.begin - before, 0, count),
                         std::clamp<std::ptrdiff_t>(all.end - before, 0, count)};
     before += count;
     if (mine.begin == mine.end) continue;
-    if (layout_.bf16) round_input(call, input_pixels(phase, mine), pieces.rounded);
+    if (layout_.bf16) {
+      const Range read = input_pixels(phase, pixel_at(mine.begin), pixel_at(mine.end - 1));
+      round_input(call, read, pieces.rounded);
+    }
     for (std::ptrdiff_t begin = mine.begin; begin < mine.end; begin += block) {
       const int rows = static_cast<int>(std::min<std::ptrdiff_t>(block, mine.end - begin));
-      for (int r = 0; r < rows; ++r) {
-        const std::ptrdiff_t index = begin + r;
-        pieces.pixels[r] = {index / phase.count_x / phase.count_y,
-                            phase.first_y + index / phase.count_x % phase.count_y * step_y,
-                            phase.first_x + index % phase.count_x * step_x};
-      }
+      for (int r = 0; r < rows; ++r) pieces.pixels[r] = pixel_at(begin + r);
       run_rows(call, phase, pieces, rows, panels);
     }
   }
@@ -331,8 +344,8 @@ void DirectConv::run(const ConvCall& call) const {
 
 }  // namespace
 
-std::unique_ptr<Conv> make_direct_conv(const ConvShape& shape, Precision precision, Isa isa,
-                                       const float* weight, const float* bias) {
+std::unique_ptr<RegionConv> make_direct_conv(const ConvShape& shape, Precision precision, Isa isa,
+                                             const float* weight, const float* bias) {
   return std::make_unique<DirectConv>(shape, precision, isa, weight, bias);
 }
 

@@ -15,11 +15,11 @@
 namespace fd {
 namespace {
 
-class WinogradConv final : public Conv {
+class WinogradConv final : public RegionConv {
  public:
   WinogradConv(const ConvShape& shape, int tile, Precision precision, Isa isa, const float* weight,
                const float* bias)
-      : shape_(shape),
+      : RegionConv(shape),
         tile_(tile),
         points_((tile + 2) * (tile + 2)),
         layout_{precision == Precision::bf16},
@@ -43,7 +43,15 @@ class WinogradConv final : public Conv {
     return layout(nullptr, resolve(samples, block)).floats;
   }
   std::size_t weight_bytes() const override { return weights_.size(); }
-  void run(const ConvCall& call) const override;
+  ConvGrain grain(int block) const override {
+    return {tile_, std::ptrdiff_t{wanted(block)} * tile_ * tile_};
+  }
+  Range channels(const Share& share) const override {
+    const Range panels = this->panels(share);
+    const std::ptrdiff_t most = shape_.out_channels;
+    return {std::min(panels.begin * panel_, most), std::min(panels.end * panel_, most)};
+  }
+  void run_region(const ConvCall& call, const ConvRegion& region) const override;
 
  private:
   struct Pieces {
@@ -79,10 +87,16 @@ class WinogradConv final : public Conv {
   }
   std::ptrdiff_t m_point(int block) const { return std::ptrdiff_t{block} * panel_ + 16; }
 
+  int wanted(int block) const {
+    return block_of(block, tile_ == 4 ? ConvAlgorithm::winograd4 : ConvAlgorithm::winograd2);
+  }
   int resolve(int samples, int block) const {
     const std::ptrdiff_t all = std::ptrdiff_t{samples} * tiles_y_ * tiles_x_;
-    const int wanted = block > 0 ? block : (tile_ == 4 ? 16 : 32);
-    return static_cast<int>(std::min<std::ptrdiff_t>(wanted, std::max<std::ptrdiff_t>(all, 1)));
+    return static_cast<int>(
+        std::min<std::ptrdiff_t>(wanted(block), std::max<std::ptrdiff_t>(all, 1)));
+  }
+  Range panels(const Share& share) const {
+    return part_of(divide_up(shape_.out_channels, panel_), share);
   }
 
   Pieces layout(float* base, int block) const {
@@ -97,9 +111,9 @@ class WinogradConv final : public Conv {
     return pieces;
   }
 
-  void place(const ConvCall& call, std::ptrdiff_t first, int tiles, const Pieces& pieces) const;
+  void place(const ConvCall& call, const ConvRegion& region, std::ptrdiff_t first, int tiles,
+             const Pieces& pieces) const;
 
-  ConvShape shape_;
   int tile_, points_;
   ElementLayout layout_;
   const WinogradKernels& kernels_;
@@ -111,16 +125,17 @@ class WinogradConv final : public Conv {
   AlignedBytes zeros_;  // a pixel outside the image
 };
 
-// Where the tiles first ... first + tiles - 1 read and write.
-void WinogradConv::place(const ConvCall& call, std::ptrdiff_t first, int tiles,
-                         const Pieces& pieces) const {
+// Where the region's tiles first ... first + tiles - 1 read and write.
+void WinogradConv::place(const ConvCall& call, const ConvRegion& region, std::ptrdiff_t first,
+                         int tiles, const Pieces& pieces) const {
   const int n = tile_ + 2;
+  const int rows = divide_up(region.rows, tile_), columns = divide_up(region.columns, tile_);
   const float** from = pieces.from;
   for (int t = 0; t < tiles; ++t) {
     const std::ptrdiff_t index = first + t;
-    const std::ptrdiff_t sample = index / tiles_x_ / tiles_y_;
-    const int y = static_cast<int>(index / tiles_x_ % tiles_y_) * tile_;
-    const int x = static_cast<int>(index % tiles_x_) * tile_;
+    const std::ptrdiff_t sample = region.sample + index / columns / rows;
+    const int y = region.y + static_cast<int>(index / columns % rows) * tile_;
+    const int x = region.x + static_cast<int>(index % columns) * tile_;
     pieces.places[t] = {{sample, y, x},
                         std::min(tile_, shape_.out_height - y),
                         std::min(tile_, shape_.out_width - x)};
@@ -138,12 +153,12 @@ void WinogradConv::place(const ConvCall& call, std::ptrdiff_t first, int tiles,
   }
 }
 
-void WinogradConv::run(const ConvCall& call) const {
-  if (call.samples < 1) return;
+void WinogradConv::run_region(const ConvCall& call, const ConvRegion& region) const {
+  if (region.samples < 1) return;
   const Share whole;
-  const Range panels =
-      part_of(divide_up(shape_.out_channels, panel_), call.split_channels ? call.share : whole);
-  const Range tiles = part_of(std::ptrdiff_t{call.samples} * tiles_y_ * tiles_x_,
+  const Range panels = this->panels(call.split_channels ? call.share : whole);
+  const Range tiles = part_of(std::ptrdiff_t{region.samples} * divide_up(region.rows, tile_) *
+                                  divide_up(region.columns, tile_),
                               call.split_channels ? whole : call.share);
   if (panels.begin == panels.end) return;
   const int most = resolve(call.samples, call.block);
@@ -159,7 +174,7 @@ void WinogradConv::run(const ConvCall& call) const {
   block.places = pieces.places;
   for (std::ptrdiff_t first = tiles.begin; first < tiles.end; first += most) {
     block.tiles = static_cast<int>(std::min<std::ptrdiff_t>(most, tiles.end - first));
-    place(call, first, block.tiles, pieces);
+    place(call, region, first, block.tiles, pieces);
     block.target = {};
     steps_.input(block);
     for (std::ptrdiff_t panel = panels.begin; panel < panels.end; ++panel) {
@@ -175,8 +190,9 @@ void WinogradConv::run(const ConvCall& call) const {
 
 }  // namespace
 
-std::unique_ptr<Conv> make_winograd_conv(const ConvShape& shape, int tile, Precision precision,
-                                         Isa isa, const float* weight, const float* bias) {
+std::unique_ptr<RegionConv> make_winograd_conv(const ConvShape& shape, int tile,
+                                               Precision precision, Isa isa, const float* weight,
+                                               const float* bias) {
   return std::make_unique<WinogradConv>(shape, tile, precision, isa, weight, bias);
 }
 

@@ -292,6 +292,19 @@ Dims pool_dims(const Dims& x, const Window& window) {
   return windowed(x, x[1], window);
 }
 
+Dims tiled_pool_dims(const Dims& x, const int window[2]) {
+  if (window[0] == 1 && window[1] == 1) return x;
+  check_image(x);
+  count_elements("what is pooled", x);  // no value of a program's: nobody else has counted it
+  Dims out = x;
+  for (std::size_t k = 0; k < 2; ++k) {
+    check_range("pool", window[k], 1, kMaxWindow);
+    check_divides("pool", window[k], x[2 + k]);
+    out[2 + k] /= window[k];
+  }
+  return out;
+}
+
 Dims mean_dims(const Dims& x, const std::vector<int>& dims, bool keep) {
   if (dims.empty()) fail_argument("dims", "at least one dimension", "none");
   std::vector<bool> reduced(x.size(), false);

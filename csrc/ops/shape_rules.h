@@ -53,6 +53,8 @@ Dims reshape_dims(const Dims& x, const Dims& shape);
 Dims permute_dims(const Dims& x, const std::vector<int>& dims);
 Dims broadcast_dims(const Dims& x, const Dims& shape);
 Dims pool_dims(const Dims& x, const Window& window);
+// Of x, made by a convolution, in windows of the pool behind it, which divide x; {1, 1}: x.
+Dims tiled_pool_dims(const Dims& x, const int window[2]);
 Dims mean_dims(const Dims& x, const std::vector<int>& dims, bool keep);
 Dims upsample_dims(const Dims& x, const std::int64_t scale[2]);
 Dims pixel_shuffle_dims(const Dims& x, std::int64_t factor);

@@ -146,6 +146,13 @@ Sizes Builder::size_of(int value) const {
 
 Sizes Builder::output_size(const Node& node) const { return size_of(node.output); }
 
+Sizes Builder::epilogue_size(const Node& node) const {
+  Sizes size = output_size(node);
+  if (node.op != Op::conv2d) return size;
+  for (std::size_t k = 0; k < 2; ++k) size[1 + k] *= node.pool_window[k];
+  return size;
+}
+
 bool Builder::has_input(const Node& node, std::size_t i) const {
   return i < node.inputs.size() && node.inputs[i] >= 0;
 }
@@ -321,7 +328,7 @@ PlannedEpilogue Builder::epilogue(const Node& node, const Sizes& shape, const Ax
     step.function = entry.function;
     if (entry.kind != EpilogueStep::unary) {
       step.operand =
-          operand(input(node, at(entry.input)), output_size(node), shape, axes, node.path);
+          operand(input(node, at(entry.input)), epilogue_size(node), shape, axes, node.path);
     }
     planned.steps.push_back(step);
   }

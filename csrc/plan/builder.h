@@ -40,6 +40,8 @@ class Builder {
   const float* constant_input(const Node& node, std::size_t i, const char* what) const;
   // The output's shape without the batch.
   Sizes output_size(const Node& node) const;
+  // What its epilogue works on: before the pool that may be behind it.
+  Sizes epilogue_size(const Node& node) const;
 
   // Memory for a node's output, channels adjacent ([C, ...] values that images are made of) or
   // row-major; a concatenation's slice where it goes into one.

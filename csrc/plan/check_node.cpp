@@ -72,7 +72,7 @@ Window window_of(const Node& node) {
   return window;
 }
 
-// The op's rule applied to the shapes of its inputs.
+// The op's rule applied to the shapes of its inputs; before the pool that may be behind it.
 Dims output_dims(const Node& node, const std::vector<Dims>& in, const Dims& shape) {
   const auto optional = [&](std::size_t k) { return node.inputs[k] < 0 ? nullptr : &in[k]; };
   switch (node.op) {
@@ -212,10 +212,11 @@ void check_node(const Program& program, const Node& node, const std::vector<std:
     in.push_back(input < 0 ? Dims() : dims_of(program.values[static_cast<std::size_t>(input)]));
   }
   count_elements("shape", shape);
-  const Dims out = output_dims(node, in, shape);
+  const Dims made = output_dims(node, in, shape);
+  const Dims out = tiled_pool_dims(made, node.pool_window);
   const Dims declared = dims_of(program.values[static_cast<std::size_t>(node.output)]);
   if (out != declared) fail_argument("output", dims_text(out), dims_text(declared));
-  check_epilogue(program, node, takes, own, out);
+  check_epilogue(program, node, takes, own, made);
 }
 
 }  // namespace fd

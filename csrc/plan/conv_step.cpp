@@ -20,6 +20,12 @@ std::string text_of(const ConvChoice& choice) {
   return text;
 }
 
+std::string pool_text(const ConvShape& shape) {
+  if (!is_pooled(shape)) return "";
+  return std::string(shape.pool == PoolKind::max ? " max" : " mean") + " pool " +
+         std::to_string(shape.pool_y) + "x" + std::to_string(shape.pool_x);
+}
+
 }  // namespace
 
 ConvStep::ConvStep(const ConvShape& shape, const float* weight, const float* bias,
@@ -69,8 +75,8 @@ std::string ConvStep::key(const Regime& regime) const {
        << s.groups << " k" << s.kernel_y << "x" << s.kernel_x << " s" << s.stride_y << "x"
        << s.stride_x << " p" << s.padding_y << "x" << s.padding_x << " d" << s.dilation_y << "x"
        << s.dilation_x << " " << s.height << "x" << s.width << ">" << s.out_height << "x"
-       << s.out_width << " n" << regime.samples << " t" << (regime.team ? options_.threads : 1)
-       << (options_.exact ? " exact" : "");
+       << s.out_width << pool_text(s) << " n" << regime.samples << " t"
+       << (regime.team ? options_.threads : 1) << (options_.exact ? " exact" : "");
   return text.str();
 }
 
@@ -79,19 +85,31 @@ void ConvStep::choose(const Regime& regime, Tuner* tuner) {
   if (chosen.settled) return;
   const std::vector<ConvChoice> choices = conv_choices(
       shape_, options_.precision, options_.isa, regime.samples, parts(regime), options_.exact);
-  std::size_t best = 0;
-  if (tuner != nullptr && choices.size() > 1) {
-    std::vector<std::string> names;
-    for (const ConvChoice& choice : choices) names.push_back(text_of(choice));
-    std::vector<Chosen> candidates(choices.size());  // keeps what is packed while they compete
-    best = tuner->choose(key(regime), names, [&](std::size_t i) {
-      candidates[i].choice = choices[i];
-      if (candidates[i].conv == nullptr) candidates[i].conv = packed(choices[i]);
-      return measure(candidates[i], regime);
-    });
+  chosen.choice = choices.front();
+  if (tuner != nullptr) {
+    // How much at a time is asked of the winner alone: of all, it would be three times the work.
+    const Chosen winner = fastest(key(regime), choices, regime, *tuner);
+    const std::string name = key(regime) + " blocks of " + text_of(winner.choice);
+    chosen.choice =
+        fastest(name, block_choices(shape_, winner.choice, regime.samples, parts(regime)), regime,
+                *tuner)
+            .choice;
   }
-  chosen.choice = choices[best];
   chosen.settled = true;
+}
+
+ConvStep::Chosen ConvStep::fastest(const std::string& key, const std::vector<ConvChoice>& choices,
+                                   const Regime& regime, Tuner& tuner) {
+  std::vector<std::string> names;
+  for (const ConvChoice& choice : choices) names.push_back(text_of(choice));
+  std::vector<Chosen> candidates(choices.size());  // keeps what is packed while they compete
+  const std::size_t best = tuner.choose(key, names, [&](std::size_t i) {
+    if (candidates[i].conv == nullptr) candidates[i].conv = packed(choices[i]);
+    candidates[i].choice = choices[i];
+    return measure(candidates[i], regime);
+  });
+  candidates[best].choice = choices[best];
+  return candidates[best];
 }
 
 void ConvStep::pack(const Regime& regime) {
@@ -106,8 +124,9 @@ double ConvStep::measure(const Chosen& candidate, const Regime& regime) const {
     return static_cast<std::ptrdiff_t>(height) * width * channels;
   };
   const std::ptrdiff_t in_floats = floats(shape_.height, shape_.width, shape_.in_channels);
-  const std::ptrdiff_t out_floats =
-      floats(shape_.out_height, shape_.out_width, shape_.out_channels);
+  const int out_height = shape_.out_height / shape_.pool_y;
+  const int out_width = shape_.out_width / shape_.pool_x;
+  const std::ptrdiff_t out_floats = floats(out_height, out_width, shape_.out_channels);
   const auto samples = static_cast<std::size_t>(regime.samples);
   AlignedFloats in(samples * static_cast<std::size_t>(in_floats));
   AlignedFloats out(samples * static_cast<std::size_t>(out_floats));
@@ -124,8 +143,7 @@ double ConvStep::measure(const Chosen& candidate, const Regime& regime) const {
     call.in = {in.data(), in_floats, static_cast<std::ptrdiff_t>(shape_.width) * shape_.in_channels,
                shape_.in_channels};
     call.out = {out.data(), out_floats,
-                static_cast<std::ptrdiff_t>(shape_.out_width) * shape_.out_channels,
-                shape_.out_channels};
+                static_cast<std::ptrdiff_t>(out_width) * shape_.out_channels, shape_.out_channels};
     call.split_channels = candidate.choice.split_channels;
     call.block = candidate.choice.block;
     call.share = {team.rank(), team.size()};
@@ -173,6 +191,7 @@ std::string ConvStep::describe(int regime) const {
   text << (shape_.transposed ? "conv_transpose " : "conv ") << shape_.kernel_y << "x"
        << shape_.kernel_x << " " << shape_.in_channels << ">" << shape_.out_channels << " at "
        << shape_.out_height << "x" << shape_.out_width;
+  if (is_pooled(shape_)) text << "," << pool_text(shape_);
   if (chosen_[regime].settled) text << ", " << text_of(chosen_[regime].choice);
   return text.str();
 }

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "cpu/conv.h"
 #include "plan/plan.h"
@@ -42,6 +43,8 @@ class ConvStep : public Step {
     bool settled = false;
   };
   std::string key(const Regime& regime) const;
+  Chosen fastest(const std::string& key, const std::vector<ConvChoice>& choices,
+                 const Regime& regime, Tuner& tuner);
   std::shared_ptr<const Conv> packed(const ConvChoice& choice);
   int parts(const Regime& regime) const { return regime.team ? options_.threads : 1; }
   double measure(const Chosen& candidate, const Regime& regime) const;

@@ -29,6 +29,7 @@ void lower_conv(Builder& builder, const Node& node) {
   const float* weight = builder.constant_input(node, 1, "weight");
   const PlannedImage in = builder.image(builder.input(node, 0), node.path);
   const Tensor to = builder.image_output(node);
+  const Sizes made = builder.epilogue_size(node);
   const Axes axes{1, 2, 0};
   // Not builder.input: it would take the one output channel of a weight for a batch of one.
   const auto& kernel = builder.program().values[static_cast<std::size_t>(node.inputs[1])].shape;
@@ -51,9 +52,11 @@ void lower_conv(Builder& builder, const Node& node) {
   shape.padding_y = node.padding[0], shape.padding_x = node.padding[1];
   shape.dilation_y = node.dilation[0], shape.dilation_x = node.dilation[1];
   shape.height = in.height, shape.width = in.width;
-  shape.out_height = static_cast<int>(to.size[1]), shape.out_width = static_cast<int>(to.size[2]);
+  shape.out_height = static_cast<int>(made[1]), shape.out_width = static_cast<int>(made[2]);
+  shape.pool = node.pool;
+  shape.pool_y = node.pool_window[0], shape.pool_x = node.pool_window[1];
   emit_conv(builder, node, shape, weight, in, Builder::as_image(to, axes),
-            builder.epilogue(node, to.size, axes));
+            builder.epilogue(node, made, axes));
   builder.bind(node.output, to);
 }
 

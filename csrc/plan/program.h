@@ -80,6 +80,7 @@ struct Node {
   int output = -1;
   int stride[2] = {1, 1}, padding[2] = {0, 0}, output_padding[2] = {0, 0}, dilation[2] = {1, 1};
   int kernel[2] = {1, 1}, scale[2] = {1, 1};
+  int pool_window[2] = {1, 1};  // conv2d: of the pool behind its epilogue; 1 by 1: none
   int groups = 1;
   int factor = 1;  // pixel_shuffle, pixel_unshuffle
   double eps = 0;

@@ -43,16 +43,26 @@ std::vector<std::int64_t> read_shape(const JsonField& shape) {
   return out;
 }
 
+PoolKind read_pool_kind(const JsonField& kind) {
+  if (kind.text() == "max") return PoolKind::max;
+  if (kind.text() != "mean") kind.fail("max or mean");
+  return PoolKind::mean;
+}
+
 }  // namespace
 
 void read_attributes(const JsonField& a, Node* node, std::vector<std::int64_t>* shape) {
   switch (node->op) {
     case Op::conv2d:
-      a.check_keys({"stride", "padding", "dilation", "groups"});
+      a.check_keys({"stride", "padding", "dilation", "groups"}, {"pool"});
       read_pair(a["stride"], 1, node->stride);
       read_pair(a["padding"], 0, node->padding);
       read_pair(a["dilation"], 1, node->dilation);
       node->groups = read_groups(a["groups"]);
+      if (a.has("pool")) {
+        node->pool = read_pool_kind(a["pool"].array(2).item(0));
+        read_pair(a["pool"].item(1), 1, node->pool_window);
+      }
       return;
     case Op::conv_transpose2d:
       a.check_keys({"stride", "padding", "output_padding", "dilation", "groups"});
@@ -82,19 +92,16 @@ void read_attributes(const JsonField& a, Node* node, std::vector<std::int64_t>* 
         a["kind"].fail("add, sub, mul, div or pow");
       }
       return;
-    case Op::pool: {
+    case Op::pool:
       a.check_keys({"kind", "kernel", "stride", "padding"});
-      const std::string& kind = a["kind"].text();
-      if (kind != "max" && kind != "mean") a["kind"].fail("max or mean");
-      node->pool = kind == "max" ? PoolKind::max : PoolKind::mean;
+      node->pool = read_pool_kind(a["kind"]);
       read_pair(a["kernel"], 1, node->kernel);
       read_pair(a["stride"], 1, node->stride);
       read_pair(a["padding"], 0, node->padding);
-      if (kind == "mean" && (node->padding[0] != 0 || node->padding[1] != 0)) {
+      if (node->pool == PoolKind::mean && (node->padding[0] != 0 || node->padding[1] != 0)) {
         a["padding"].fail("[0,0] of a mean");
       }
       return;
-    }
     case Op::concat:
     case Op::softmax:
       a.check_keys({"dim"});

@@ -268,11 +268,14 @@ def _node_json(node: Node) -> dict[str, Any]:
             f"program: expected ops that an engine file holds, got {node.op} at {node.output!r} "
             "(lower folds it)"
         )
+    attributes = {key: node.attributes[key] for key in OPS[node.op]}
+    if "pool" in node.attributes:
+        attributes["pool"] = node.attributes["pool"]
     return {
         "op": node.op,
         "inputs": list(node.inputs),
         "output": node.output,
-        "attributes": {key: node.attributes[key] for key in OPS[node.op]},
+        "attributes": attributes,
         "epilogue": [list(step) for step in node.attributes.get("epilogue", ())],
         "path": node.path,
     }

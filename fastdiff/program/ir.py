@@ -51,6 +51,9 @@ EPILOGUE_HOSTS: Final = (
     *("conv2d", "conv_transpose2d", "linear", "matmul", "group_norm", "layer_norm"),
     *("pool", "unary", "binary"),
 )
+# Ops whose output may then pass through a pool of windows side by side: an attribute "pool", (kind,
+# (rows, columns)). The value is what the pool makes; the epilogue's operands are of what it reads.
+POOL_HOSTS: Final = ("conv2d",)
 # What "kind" may be.
 ACTIVATIONS: Final = ("relu", "gelu", "gelu_tanh", "silu", "sigmoid", "tanh")
 UNARY: Final = (*ACTIVATIONS, "exp", "log", "sin", "cos", "sqrt", "rsqrt", "neg", "abs")
@@ -92,6 +95,9 @@ class Node:
         text = f"{head}({', '.join([*(name or 'none' for name in own), *attributes])})"
         for step, what in epilogue:
             text += f" > {what}" if step == "unary" else f" > {step} {self.inputs[what]}"
+        if "pool" in self.attributes:
+            kind, window = self.attributes["pool"]
+            text += f" > {kind} pool {_text(window)}"
         return text
 
 
@@ -110,21 +116,7 @@ class Program:
         """This program; raises FastdiffError where it is not one."""
         known = {*self.inputs, *self.constants}
         for node in self.nodes:
-            if node.op not in OPS:
-                raise FastdiffError(f"program: expected ops of its list, got {node.op!r}")
-            extra = {"epilogue"} if node.op in EPILOGUE_HOSTS else set()
-            if set(node.attributes) - extra != set(OPS[node.op]):
-                raise FastdiffError(
-                    f"program: {node.op} {node.output!r} expected attributes "
-                    f"{', '.join(OPS[node.op]) or 'none'}, "
-                    f"got {', '.join(node.attributes) or 'none'}"
-                )
-            kinds = KINDS.get(node.op)
-            if kinds is not None and node.attributes["kind"] not in kinds:
-                raise FastdiffError(
-                    f"program: {node.op} {node.output!r} expected one of {', '.join(kinds)}, "
-                    f"got {node.attributes['kind']!r}"
-                )
+            _check_attributes(node)
             for name in filter(None, node.inputs):
                 if name not in known:
                     raise FastdiffError(
@@ -198,6 +190,36 @@ class Program:
             note = f"  # {node.path}" if node.path else ""
             lines.append(f"  {node.output:<{width}} {value:<{sizes}} = {node}{note}")
         return "\n".join(lines)
+
+
+def _check_attributes(node: Node) -> None:
+    if node.op not in OPS:
+        raise FastdiffError(f"program: expected ops of its list, got {node.op!r}")
+    extra = {"epilogue"} if node.op in EPILOGUE_HOSTS else set()
+    extra |= {"pool"} if node.op in POOL_HOSTS else set()
+    if set(node.attributes) - extra != set(OPS[node.op]):
+        raise FastdiffError(
+            f"program: {node.op} {node.output!r} expected attributes "
+            f"{', '.join(OPS[node.op]) or 'none'}, got {', '.join(node.attributes) or 'none'}"
+        )
+    kinds = KINDS.get(node.op)
+    if kinds is not None and node.attributes["kind"] not in kinds:
+        raise FastdiffError(
+            f"program: {node.op} {node.output!r} expected one of {', '.join(kinds)}, "
+            f"got {node.attributes['kind']!r}"
+        )
+    if "pool" in node.attributes and not _is_pool(node.attributes["pool"]):
+        raise FastdiffError(
+            f"program: {node.op} {node.output!r} expected a pool ('max' or 'mean', "
+            f"(rows, columns)), got {node.attributes['pool']!r}"
+        )
+
+
+def _is_pool(pool: Any) -> bool:
+    match pool:
+        case (str(kind), (int(rows), int(columns))):
+            return kind in KINDS["pool"] and min(rows, columns) >= 1
+    return False
 
 
 def _text(value: Any, key: str = "") -> str:

@@ -12,6 +12,7 @@ from fastdiff.program.binding import Split, split
 from fastdiff.program.ir import Program
 from fastdiff.program.passes.fold_batch_norm import fold_batch_norm
 from fastdiff.program.passes.fuse_epilogue import fuse_epilogue
+from fastdiff.program.passes.fuse_pool import fuse_pool
 from fastdiff.program.passes.tidy import tidy
 from fastdiff.program.trace import trace
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 # In the order in which they run: on the whole program, then on each part of it, since an op that
 # took on what another binding time makes would be bound to the later one.
 PASSES = (tidy, fold_batch_norm, tidy)
-PART_PASSES = (fuse_epilogue,)
+PART_PASSES = (fuse_epilogue, fuse_pool)
 
 
 def program_of(model: DiffusionModel) -> Program:

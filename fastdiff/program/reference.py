@@ -40,11 +40,14 @@ def apply(node: Node, arguments: list[Tensor | None], batch: int) -> Tensor:
     attributes = dict(node.attributes)
     if "shape" in attributes:
         attributes["shape"] = [batch if d == BATCH else d for d in attributes["shape"]]
-    epilogue = attributes.pop("epilogue", ())
+    epilogue, pool = attributes.pop("epilogue", ()), attributes.pop("pool", None)
     operands = sum(step != "unary" for step, _ in epilogue)
     out = REFERENCE[node.op](*arguments[: len(arguments) - operands], **attributes)
     for step, what in epilogue:
         out = _UNARY[what](out) if step == "unary" else _BINARY[step](out, arguments[what])
+    if pool is not None:
+        kind, window = pool
+        out = _pool(out, kind, window, window, (0, 0))
     return out
 
 

@@ -95,8 +95,8 @@ class Case {
     input = normals(static_cast<std::size_t>(in.sample * n), 1);
     in.data = input.data();
     out = {nullptr, 0, 0, s.out_channels + gap};
-    out.row = out.pixel * s.out_width;
-    out.sample = out.row * s.out_height;
+    out.row = out.pixel * (s.out_width / s.pool_x);
+    out.sample = out.row * (s.out_height / s.pool_y);
   }
   Case(const Case&) = delete;
 
@@ -139,8 +139,10 @@ class Case {
                          int block = 0) const {
     constexpr float untouched = 777;
     std::vector<float> image(static_cast<std::size_t>(out.sample * samples), untouched);
-    const std::size_t bytes = conv.scratch_floats(samples, block) * sizeof(float);
-    void* scratch = std::aligned_alloc(64, bytes / 64 * 64 + 64);
+    const std::size_t floats = conv.scratch_floats(samples, block);
+    float* const scratch = static_cast<float*>(std::aligned_alloc(64, (floats / 16 + 2) * 64));
+    std::fill_n(scratch, floats, std::nanf(""));
+    std::fill_n(scratch + floats, 16, untouched);
     fd::ConvCall call;
     call.samples = samples;
     call.in = in;
@@ -149,11 +151,12 @@ class Case {
     call.epilogue = epilogue.count ? &epilogue : nullptr;
     call.split_channels = split_channels;
     call.block = block;
-    call.scratch = static_cast<float*>(scratch);
+    call.scratch = scratch;
     for (int part = parts - 1; part >= 0; --part) {
       call.share = {part, parts};
       conv.run(call);
     }
+    for (int i = 0; i < 16; ++i) CHECK(scratch[floats + static_cast<std::size_t>(i)] == untouched);
     std::free(scratch);
     std::vector<float> dense;
     for (std::size_t i = 0; i < image.size(); ++i) {

@@ -225,6 +225,55 @@ TEST(wrong_shapes_are_named) {
                make(square(4, 4, 8, 3, 1, 2), ConvAlgorithm::winograd4));
 }
 
+// Where a part has 3, 40, 150 and 600 pixels, or tiles of them.
+TEST(every_block_that_is_offered_makes_the_same_bits) {
+  std::size_t offered = 0;
+  for (int size : {1, 3, 12, 24}) {
+    for (int groups : {1, 20}) {
+      const Case c(square(20, 20, size, 3, 1, 1, 1, groups), 2);
+      for (Isa isa : fd::available_isas()) {
+        const Precision precision = isa == Isa::avx512_bf16 ? Precision::bf16 : Precision::float32;
+        for (int parts : {1, 2}) {
+          for (const fd::ConvChoice& choice :
+               fd::conv_choices(c.shape, precision, isa, c.samples, parts, false)) {
+            const auto conv = c.make(choice.algorithm, isa, choice.precision);
+            const auto blocks = fd::block_choices(c.shape, choice, c.samples, parts);
+            CHECK(blocks.size() <= 3 && blocks[0].block == 0);
+            for (const fd::ConvChoice& other : blocks) {
+              CHECK(other.algorithm == choice.algorithm && other.precision == choice.precision &&
+                    other.split_channels == choice.split_channels);
+              CHECK(c.run(*conv, parts, choice.split_channels, other.block) == c.run(*conv));
+            }
+            offered += blocks.size() - 1;
+            if (size == 1) CHECK_EQUAL(blocks.size(), 1u);
+          }
+        }
+      }
+    }
+  }
+  CHECK(offered > 0);
+}
+
+TEST(blocks_are_bounded_by_what_there_is_and_by_scratch) {
+  fd::ConvChoice choice;
+  choice.algorithm = ConvAlgorithm::winograd4;
+  const auto blocks = [&](const fd::ConvShape& s, int samples, int parts) {
+    std::vector<int> found;
+    for (const auto& other : fd::block_choices(s, choice, samples, parts)) {
+      found.push_back(other.block);
+    }
+    return found;
+  };
+  const fd::ConvShape image = square(64, 64, 16, 3, 1);  // 16 tiles
+  CHECK(blocks(image, 1, 4) == (std::vector<int>{0}));
+  CHECK(blocks(image, 1, 1) == (std::vector<int>{0, 8}));
+  CHECK(blocks(image, 4, 1) == (std::vector<int>{0, 8, 32}));
+  CHECK(blocks(image, 4, 4) == (std::vector<int>{0, 8}));
+  choice.split_channels = true;  // then a part has all the tiles
+  CHECK(blocks(image, 4, 4) == (std::vector<int>{0, 8, 32}));
+  CHECK(blocks(square(2048, 64, 16, 3, 1), 4, 1) == (std::vector<int>{0, 8}));
+}
+
 TEST(choices_can_all_be_made) {
   for (const fd::ConvShape& s : {square(8, 8, 8, 3, 1), square(8, 8, 8, 3, 1, 1, 1, 8),
                                  square(8, 8, 1, 1, 0), transposed(8, 8, 4, 2, 2)}) {

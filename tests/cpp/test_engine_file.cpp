@@ -68,6 +68,7 @@ TEST(the_golden_file_has_every_op) {
   CHECK_EQUAL(file.labels[2], "\xCE\xB3");
   CHECK_EQUAL(file.table_rows(), 4u);
   bool seen[static_cast<std::size_t>(fd::Op::cast) + 1] = {};
+  int pooled = 0;
   for (const fd::Program* part : {&file.row, &file.request, &file.row_request, &file.step}) {
     for (const fd::Node& node : part->nodes) {
       seen[static_cast<std::size_t>(node.op)] = true;
@@ -80,12 +81,17 @@ TEST(the_golden_file_has_every_op) {
       if (name == "layer_norm") CHECK(node.normalized_dims == 1 && node.eps == 1e-6);
       if (name == "group_norm") CHECK_EQUAL(node.groups, 2);
       if (name == "pool") CHECK(node.pool == fd::PoolKind::max && node.kernel[0] == 2);
-      if (name == "upsample") CHECK_EQUAL(node.scale[1], 2);
+      if (name == "conv2d" && node.pool_window[1] == 2) {
+        ++pooled;
+        CHECK(node.pool == fd::PoolKind::mean && node.epilogue.size() == 1);
+      }
+      if (name == "upsample") CHECK_EQUAL(node.scale[1], 4);
       if (name == "pixel_shuffle") CHECK_EQUAL(node.factor, 2);
       if (name == "conv_transpose2d") CHECK_EQUAL(node.padding[1], 1);
       if (name == "cast") CHECK(node.dtype == fd::DType::int64);
     }
   }
+  CHECK_EQUAL(pooled, 1);
   for (std::size_t op = 0; op < sizeof seen; ++op) {
     if (!seen[op]) check::report(__FILE__, __LINE__, fd::op_name(static_cast<fd::Op>(op)));
   }
@@ -212,6 +218,15 @@ TEST(every_wrong_field_is_named) {
       {"\"groups\":1", "\"groups\":3", "groups: expected a divisor of 2, got 3"},
       {"\"groups\":1", "\"groups\":0", "groups: expected a whole number from 1"},
       {"\"groups\":1", "\"groups\":1,\"eps\":0", "attributes: expected no key but those"},
+      {"\"groups\":1", "\"groups\":1,\"pool\":[\"max\",[2,3]]",
+       "output: expected [B,2,2,1], got [B,2,4,3]"},
+      {"\"groups\":1", "\"groups\":1,\"pool\":[\"max\",[3,1]]",
+       "pool: expected a divisor of 4, got 3"},
+      {"\"groups\":1", "\"groups\":1,\"pool\":[\"min\",[2,1]]",
+       "attributes.pool[0]: expected max or mean, got 'min'"},
+      {"\"groups\":1", "\"groups\":1,\"pool\":[\"max\",[0,1]]",
+       "attributes.pool[1][0]: expected a whole number from 1 to 65536"},
+      {"\"groups\":1", "\"groups\":1,\"pool\":\"max\"", "attributes.pool: expected an array of 2"},
       {"[\"add\",3]", "[\"add\",2]", "expected the operands behind the op's own inputs"},
       {"[\"add\",3]", "[\"add\",4]", "expected the operands behind the op's own inputs"},
       {"[\"add\",3]", "[\"add\",-1]", "epilogue[1][1]: expected a whole number from 0"},
@@ -275,8 +290,8 @@ TEST(every_op_holds_its_output_against_its_inputs) {
       {"\"dims\":1,\"eps\"", "\"dims\":4,\"eps\"", "dims: expected a number of last dimensions"},
       {"\"dims\":1,\"eps\"", "\"dims\":2,\"eps\"", "gamma: expected [12,2], got [2]"},
       {"\"scale\":0.5", "\"scale\":1e39", "scale: expected a float32"},
-      {"\"scale\":[2,2]", "\"scale\":[2,3]", "output: expected [B,4,8,9], got [B,4,8,6]"},
-      {"\"scale\":[2,2]", "\"scale\":[65536,65536]", "output: expected [B,4,262144,196608]"},
+      {"\"scale\":[4,4]", "\"scale\":[4,5]", "output: expected [B,4,16,15], got [B,4,16,12]"},
+      {"\"scale\":[4,4]", "\"scale\":[65536,65536]", "output: expected [B,4,262144,196608]"},
       {"\"factor\":2", "\"factor\":3", "factor: expected one whose square divides 8, got 3"},
       {"\"op\":\"pixel_unshuffle\",\"inputs\":[\"v37\"],\"output\":\"v38\",\"attributes\":{"
        "\"factor\":2",

@@ -192,6 +192,21 @@ TEST(pools_have_torchs_shapes) {
   for (const auto& c : cases) same("pool", fd::pool_dims(c.x, c.window), c.out);
 }
 
+TEST(pools_behind_convolutions_divide_what_they_pool) {
+  const int none[] = {1, 1}, window[] = {2, 3}, row[] = {1, 3}, absurd[] = {1, 65537};
+  same("none", fd::tiled_pool_dims({B, 7}, none), {B, 7});
+  same("pool", fd::tiled_pool_dims({B, 5, 8, 9}, window), {B, 5, 4, 3});
+  same("pool", fd::tiled_pool_dims({B, 5, 7, 9}, row), {B, 5, 7, 3});
+  CHECK_THROWS(fd::InvalidArgument, "pool: expected a divisor of 7, got 2",
+               fd::tiled_pool_dims({B, 5, 7, 9}, window));
+  CHECK_THROWS(fd::InvalidArgument, "x: expected images", fd::tiled_pool_dims({B, 6}, window));
+  CHECK_THROWS(fd::InvalidArgument, "pool: expected from 1 to 65536, got 65537",
+               fd::tiled_pool_dims({B, 1, 1, 65537}, absurd));
+  // As large as can be before the pool, however small behind it.
+  CHECK_THROWS(fd::InvalidArgument, "what is pooled: expected at most 2^28 elements a sample",
+               fd::tiled_pool_dims({B, fd::kMaxElements, 2, 3}, window));
+}
+
 TEST(the_batch_is_a_dimension_like_no_other) {
   same("binary", fd::binary_dims({B, 4, 1, 1}, {4, 8, 6}), {B, 4, 8, 6});
   same("binary", fd::binary_dims({B, 1}, {5}), {B, 5});

@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "check.h"
+#include "cpu/dispatch.h"
+#include "plan/conv_step.h"
 #include "plan/tuner.h"
 
 namespace {
@@ -59,6 +61,72 @@ TEST(a_spent_budget_takes_the_first_unmeasured) {
   fd::Tuner tuner("", -1);
   CHECK_EQUAL(tuner.choose("k", {"a", "b"}, [](std::size_t) { return 1.0; }), 0u);
   CHECK_EQUAL(tuner.measured(), 0u);
+}
+
+// How much at a time is measured for the winner alone, once, and found again by its name.
+TEST(blocks_are_chosen_after_the_algorithm) {
+  const std::string where = folder();
+  const std::vector<float> weight(8 * 8 * 9, 0.1f);
+  fd::ConvShape shape;
+  shape.in_channels = shape.out_channels = 8;
+  shape.kernel_y = shape.kernel_x = 3;
+  shape.padding_y = shape.padding_x = 1;
+  shape.height = shape.width = shape.out_height = shape.out_width = 32;
+  fd::PlanOptions options;
+  options.isa = fd::active_isa();
+  const fd::Regime regime = fd::Regime::of(2, false);
+  const auto chosen = [&](fd::Tuner* tuner) {
+    fd::ConvStep step(shape, weight.data(), nullptr, {}, {}, {}, options);
+    step.choose(regime, tuner);
+    return step.choice(regime);
+  };
+  fd::ConvChoice first;
+  {
+    fd::Tuner tuner(where, 10);
+    first = chosen(&tuner);
+    CHECK_EQUAL(tuner.measured(), 2u);
+    CHECK(chosen(&tuner).block == first.block);
+    CHECK_EQUAL(tuner.measured(), 2u);
+  }
+  std::ifstream file(where + "/tuning");
+  std::string line, key;
+  while (std::getline(file, line)) {
+    const std::size_t tab = line.find('\t'), blocks = line.find(" blocks of ");
+    if (blocks == std::string::npos) continue;
+    key = line.substr(0, tab);
+    const std::string name = line.substr(tab + 1), algorithm = conv_algorithm_name(first.algorithm);
+    CHECK_EQUAL(key.substr(blocks + 11), algorithm);
+    const std::string block = first.block == 0 ? "" : ",block=" + std::to_string(first.block);
+    CHECK_EQUAL(name, algorithm + block);
+  }
+  CHECK(!key.empty());
+  // What the cache says is taken, and a spent budget takes the algorithm's own.
+  for (const fd::ConvChoice& other : fd::block_choices(shape, first, 2, 1)) {
+    fd::Tuner tuner(where, -1);
+    const std::string block = other.block == 0 ? "" : ",block=" + std::to_string(other.block);
+    tuner.remember(key, conv_algorithm_name(first.algorithm) + block);
+    CHECK_EQUAL(chosen(&tuner).block, other.block);
+    CHECK_EQUAL(tuner.measured(), 0u);
+  }
+  fd::Tuner spent("", -1);
+  CHECK_EQUAL(chosen(&spent).block, 0);
+  CHECK_EQUAL(spent.measured(), 0u);
+}
+
+TEST(a_steps_description_names_its_block) {
+  const std::vector<float> weight(9, 0.1f);
+  fd::ConvShape shape;
+  shape.in_channels = shape.out_channels = 1;
+  shape.kernel_y = shape.kernel_x = 3;
+  shape.padding_y = shape.padding_x = 1;
+  shape.height = shape.width = shape.out_height = shape.out_width = 8;
+  shape.pool_y = shape.pool_x = 2;
+  const fd::Regime regime = fd::Regime::of(1, false);
+  fd::ConvStep step(shape, weight.data(), nullptr, {}, {}, {}, {});
+  fd::ConvChoice choice;
+  choice.block = 128;
+  step.set(regime, choice);
+  CHECK_EQUAL(step.describe(regime.index()), "conv 3x3 1>1 at 8x8, max pool 2x2, direct,block=128");
 }
 
 TEST_MAIN

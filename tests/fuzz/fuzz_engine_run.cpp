@@ -127,6 +127,10 @@ void print(const fd::Program& program) {
               : step.kind == fd::EpilogueStep::add ? " add"
                                                    : " mul";
     }
+    if (node.pool_window[0] * node.pool_window[1] > 1) {
+      line += " pool " + std::to_string(node.pool_window[0]) + "x" +
+              std::to_string(node.pool_window[1]);
+    }
     std::fprintf(stderr, "%s\n", line.c_str());
   }
 }
@@ -253,8 +257,12 @@ void plan_only(const fd::EngineFile& file, const How& how) {
 }
 
 void check_random(const fd::EngineFile& file, const How& how) {
-  if (std::getenv("FD_FUZZ_PRINT") != nullptr) print(file.step);
   const fd::EngineFile parts = fuzz::split(file);
+  if (std::getenv("FD_FUZZ_PRINT") != nullptr) {
+    print(file.step);
+    std::fprintf(stderr, "in parts, the step:\n");
+    print(parts.step);
+  }
   if (cost_of(file) > kMostCost) {
     plan_only(file, how);
     plan_only(parts, how);

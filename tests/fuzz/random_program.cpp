@@ -519,6 +519,40 @@ class Maker {
   bool huge_ = false;
 };
 
+// Pools that alone read a convolution as its own, as fastdiff/program/passes/fuse_pool.py has it.
+fd::Program pools_fused(const fd::Program& program) {
+  std::vector<int> readers(program.values.size(), 0), maker(program.values.size(), -1);
+  for (const Node& node : program.nodes) {
+    for (const int input : node.inputs) {
+      if (input >= 0) ++readers[at(input)];
+    }
+  }
+  for (const int output : program.outputs) ++readers[at(output)];
+  fd::Program fused = program;
+  fused.nodes.clear();
+  for (const Node& node : program.nodes) {
+    const int from = node.op == Op::pool ? maker[at(node.inputs[0])] : -1;
+    Node* const conv = from < 0 ? nullptr : &fused.nodes[at(from)];
+    bool fits = conv != nullptr && conv->op == Op::conv2d && conv->pool_window[0] == 1 &&
+                conv->pool_window[1] == 1 && readers[at(conv->output)] == 1 &&
+                node.epilogue.empty();
+    for (std::size_t k = 0; fits && k < 2; ++k) {
+      fits = node.stride[k] == node.kernel[k] && node.padding[k] == 0 &&
+             program.values[at(conv->output)].shape[1 + k] % node.kernel[k] == 0;
+    }
+    if (fits) {
+      conv->pool = node.pool;
+      for (int k = 0; k < 2; ++k) conv->pool_window[k] = node.kernel[k];
+      conv->output = node.output;
+      maker[at(node.output)] = from;
+      continue;
+    }
+    maker[at(node.output)] = static_cast<int>(fused.nodes.size());
+    fused.nodes.push_back(node);
+  }
+  return fused;
+}
+
 enum Needs { kRow = 1, kRequest = 2, kStep = 4 };
 
 // The nodes of a part as a program of their own.
@@ -573,7 +607,7 @@ fd::EngineFile random_file(const std::uint8_t* data, std::size_t size) {
 }
 
 fd::EngineFile split(const fd::EngineFile& file) {
-  const fd::Program& whole = file.step;
+  const fd::Program whole = pools_fused(file.step);
   std::vector<int> needs(whole.values.size(), 0);
   for (const int input : whole.inputs) {
     const std::string& name = whole.values[at(input)].name;
@@ -613,7 +647,8 @@ double cost(const fd::Program& program) {
     switch (node.op) {
       case Op::conv2d:
         each = elements(node.inputs[1]) /
-               static_cast<double>(program.values[at(node.inputs[1])].shape[0]);
+               static_cast<double>(program.values[at(node.inputs[1])].shape[0]) *
+               node.pool_window[0] * node.pool_window[1];
         break;
       case Op::conv_transpose2d:
         each = elements(node.inputs[1]);

@@ -13,8 +13,9 @@ namespace fuzz {
 // A file whose step alone does everything, from x, t and the context to its one output.
 fd::EngineFile random_file(const std::uint8_t* data, std::size_t size);
 
-// The same network with its nodes in the parts that they belong to, by what they depend on. Names
-// of what no other part reads are the same in all parts.
+// The same network with its nodes in the parts that they belong to, by what they depend on, and
+// pools in the convolutions before them. Names of what no other part reads are the same in all
+// parts.
 fd::EngineFile split(const fd::EngineFile& file);
 
 // Multiplications of one sample, and elements written and read; sizes as they are declared.

@@ -13,6 +13,7 @@ from fastdiff.program.binding import Split, split
 from fastdiff.program.engine_file import engine_bytes
 from fastdiff.program.ir import BATCH, Node, Program, Value
 from fastdiff.program.passes.fuse_epilogue import fuse_epilogue
+from fastdiff.program.passes.fuse_pool import fuse_pool
 from fastdiff.samplers import build_table
 from fastdiff.schedules import course
 
@@ -83,8 +84,7 @@ def network() -> Split:
     a = n("attention", [q, q, q], (2, 12, 2), scale=0.5)
     a = n("layer_norm", [a, w(2), w(2)], (2, 12, 2), dims=1, eps=1e-6)
     keys = n("permute", [q], (2, 2, 12), dims=(0, 1, 3, 2))
-    scores = n("matmul", [q, keys], (2, 12, 12))
-    scores = n("softmax", [scores], (2, 12, 12), dim=3)
+    scores = n("softmax", [n("matmul", [q, keys], (2, 12, 12))], (2, 12, 12), dim=3)
     a = n("binary", [a, n("matmul", [scores, q], (2, 12, 2))], (2, 12, 2), kind="sub")
     a = n("permute", [a], (2, 2, 12), dims=(0, 1, 3, 2))
     a = n("reshape", [a], (4, 4, 3), shape=(BATCH, 4, 4, 3))
@@ -95,7 +95,10 @@ def network() -> Split:
     up = n("pixel_shuffle", [h], (2, 8, 6), factor=2)
     down = n("pixel_unshuffle", [up], (8, 4, 3), factor=2)
     part = n("slice", [down], (4, 4, 3), dim=1, start=1, stop=8, step=2)
-    h = n("upsample", [part], (4, 8, 6), scale=(2, 2))
+    h = n("upsample", [part], (4, 16, 12), scale=(4, 4))
+    h = n("conv2d", [h, w(4, 4, 3, 3), ""], (4, 16, 12), **PLAIN)
+    h = n("unary", [h], (4, 16, 12), kind="relu")
+    h = n("pool", [h], (4, 8, 6), kind="mean", kernel=(2, 2), stride=(2, 2), padding=(0, 0))
     h = n("concat", [h, top, up], (10, 8, 6), dim=1)
     transposed = {**PLAIN, "output_padding": (0, 0)}
     h = n("conv_transpose2d", [h, w(10, 2, 3, 3), w(2)], (2, 8, 6), **transposed)
@@ -104,7 +107,7 @@ def network() -> Split:
         "tiny", ("x", "t", "context"), (h,), b.values, b.constants, tuple(b.nodes)
     ).check()
     parts = split(program).parts()
-    return Split(**{time: fuse_epilogue(part) for time, part in parts.items()})
+    return Split(**{time: fuse_pool(fuse_epilogue(part)) for time, part in parts.items()})
 
 
 def tiny() -> bytes:

@@ -1,8 +1,10 @@
 """Every op of a program on the native engine, in the shapes that plans treat differently."""
 
+import numpy as np
 import pytest
 
-from tests.native.programs import Writer, error
+from fastdiff.program.passes.fuse_pool import fuse_pool
+from tests.native.programs import Writer, error, runner
 
 CASES = {}
 
@@ -98,6 +100,27 @@ def conv_with_an_epilogue_of_everything(w):
     )  # fmt: skip
     more = (residual, film, film, scalar, w.constant(1, 32, 1, 1))
     return conv(w, x, 32, epilogue=steps, more=more)
+
+
+@case
+def conv_with_a_max_pool(w):
+    return conv(w, w.part(16, 8, 8), 24, epilogue=(("unary", "gelu"),), pool=("max", (2, 2)))
+
+
+@case
+def conv_with_a_mean_pool_behind_its_residual(w):
+    x, residual, film = w.part(12, 8, 12), w.part(12, 8, 12), w.part(12, 1, 1)
+    steps = (("add", 3), ("unary", "silu"), ("mul", 4))
+    return conv(w, x, 12, epilogue=steps, more=(residual, film), pool=("mean", (4, 2)))
+
+
+@case
+def conv_pooled_into_a_concatenation(w):
+    x = w.part(6, 9, 6)
+    a = conv(w, x, 20, groups=2, stride=(1, 2), pool=("max", (3, 3)))
+    b = conv(w, a, 20, groups=20, pool=("mean", (3, 1)))
+    wide = w.op("upsample", b, scale=(3, 1))
+    return conv(w, w.op("concat", a, wide, dim=1), 7, kernel=1, pool=("max", (1, 1)))
 
 
 @case
@@ -313,6 +336,25 @@ def test_is_as_exact_as_torch(name, exact):
         ours, torchs = error(program, batch, exact=exact)
         # Winograd trades digits: its bound is docs/native.md's.
         assert ours <= (2 * torchs + 1e-7 if exact else 2 * torchs + 1e-6)
+
+
+@pytest.mark.parametrize("kind", ["max", "mean"])
+def test_a_pool_in_a_convolution_changes_no_bit(kind):
+    w = Writer(4800)
+    x = conv(w, w.part(8, 16, 16), 12, epilogue=(("unary", "gelu"),))
+    residual = w.part(12, 8, 8)
+    x = w.op("pool", x, kind=kind, kernel=(2, 2), stride=(2, 2), padding=(0, 0))
+    x = conv(w, x, 12, epilogue=(("add", 3),), more=(residual,))
+    x = w.op("pool", x, kind=kind, kernel=(4, 2), stride=(4, 2), padding=(0, 0))
+    apart = w.program(x)
+    fused = fuse_pool(apart)
+    assert len(fused.nodes) == len(apart.nodes) - 2
+    for threads in (1, 3):
+        runners = [runner(program, threads=threads) for program in (apart, fused)]
+        for batch in (1, 2, 7):
+            x = np.random.default_rng(batch).standard_normal((batch, 1, 1, 4800), np.float32)
+            a, b = (r.predict(x, np.zeros(batch, np.float32)) for r in runners)
+            np.testing.assert_array_equal(a, b)
 
 
 def test_every_op_has_a_case():

@@ -52,7 +52,8 @@ def _host(
             continue
         others = [other for other in node.inputs if other != name]
         if (
-            len(readers[name]) == 1
+            "pool" not in before.attributes
+            and len(readers[name]) == 1
             and program.values[name] == program.values[node.output]
             and all(order.get(other, -1) < order[name] for other in others)
         ):

@@ -111,6 +111,17 @@ def _gelu(t: _Tracer, node: fx.Node, a: Given) -> str:
     return t.emit(node, "unary", [a["self"]], kind=kind)
 
 
+@handles("elu")
+def _elu(t: _Tracer, node: fx.Node, a: Given) -> str:
+    shape = (a["alpha"], a["scale"], a["input_scale"])
+    if shape != (1, 1, 1):
+        raise FastdiffError(
+            "model: expected elu of alpha, scale and input scale 1, "
+            f"got {', '.join(f'{float(v):g}' for v in shape)}"
+        )
+    return t.emit(node, "unary", [a["self"]], kind="elu")
+
+
 def _binary(kind: str) -> Handler:
     def handler(t: _Tracer, node: fx.Node, a: Given) -> str:
         first, second = a["self"], a.get("other", a.get("exponent"))
@@ -128,6 +139,11 @@ for _kind in ("add", "sub", "mul", "div", "pow"):
 @handles("rsub")
 def _rsub(t: _Tracer, node: fx.Node, a: Given) -> str:
     return t.emit(node, "binary", [a["other"], a["self"]], kind="sub")
+
+
+@handles("reciprocal")
+def _reciprocal(t: _Tracer, node: fx.Node, a: Given) -> str:
+    return t.emit(node, "binary", [1.0, a["self"]], kind="div")
 
 
 @handles("cat")

@@ -18,7 +18,7 @@ PYTHON = {
     "samplers": {"errors", "schedules"},
     "testing": {"samplers", "schedules"},
     "data": {"errors"},
-    "program": {"errors", "models", "samplers"},
+    "program": {"errors", "files", "models", "samplers"},
     "requests": {"backends", "data", "errors", "noise", "samplers", "schedules"},
     "models": {"errors", "schedules"},
     "zoo": set(),

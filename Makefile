@@ -12,8 +12,8 @@ FUZZ_SECONDS ?= 600
 
 COMPARED := --context each --n 25 --guidance 2
 
-.PHONY: sprites test cpp-test lint nvcc-check check-long fuzz gpu-check bench bench-native train-sprites16 \
-  train-pixelcnn-mnist pictures frontier machine clean
+.PHONY: sprites test cpp-build cpp-test lint nvcc-check check-long fuzz gpu-check bench bench-native \
+  train-sprites16 train-pixelcnn-mnist pictures frontier machine clean
 .DELETE_ON_ERROR:
 
 sprites: $(VENV)/.base
@@ -23,12 +23,14 @@ sprites: $(VENV)/.base
 test: $(VENV)/.dev cpp-test
 	$(BIN)/python -m pytest -q
 
-cpp-test: $(VENV)/.dev
+cpp-build: $(VENV)/.dev
 	@mkdir -p build
 	$(BIN)/cmake -S csrc -B $(BUILD) -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja \
 	  -DCMAKE_BUILD_TYPE=Release -DFASTDIFF_TESTS=ON -DFASTDIFF_WERROR=ON > $(BUILD).log 2>&1 \
 	  || { cat $(BUILD).log; exit 1; }
 	$(BIN)/cmake --build $(BUILD)
+
+cpp-test: cpp-build
 	$(BIN)/ctest --test-dir $(BUILD) --output-on-failure
 
 lint: $(VENV)/.dev
@@ -83,9 +85,10 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/noise.py --out benchmarks/results
 
 # Every backend and peer on one network, side by side: some six minutes.
-bench-native: $(VENV)/.bench
+bench-native: $(VENV)/.bench cpp-build
 	$(BIN)/python benchmarks/native.py --out benchmarks/results
 	$(BIN)/python benchmarks/native_plot.py benchmarks/results/native-*.json docs/images/native.png
+	$(BIN)/python benchmarks/startup.py --program $(BUILD)/fastdiff-run --out benchmarks/results
 
 train-sprites16: $(VENV)/.base
 	$(BIN)/python recipes/sprites16_data.py --source ../shared/data/sprites --out data

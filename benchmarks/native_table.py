@@ -1,4 +1,4 @@
-"""The measured tables of docs/native.md, from native.py's JSON: ``python native_table.py FILE``."""
+"""What docs/native.md shows of native.py's JSON, and of startup.py's: ``native_table.py FILE``."""
 
 from __future__ import annotations
 
@@ -57,6 +57,28 @@ def tables(file: Path) -> dict[str, str]:
     return {k: steps(run["results"]) for k, run in runs.items() if k != "whole"}
 
 
+def startup(file: Path) -> str:
+    """The sentence on fastdiff-run, of startup.py's medians."""
+    about = json.loads(file.read_text())
+    found = about["results"]
+
+    def ms(*samples: list[float]) -> float:
+        return 1e3 * sum(float(np.median(s)) for s in samples)
+
+    load, sampling, total = (
+        [run[part] for run in found["runs"]] for part in ("load", "sampling", "total")
+    )
+    return (
+        f"`fastdiff-run` has its plan ready {ms(found['process'], load):.0f} ms after its start, "
+        f"{ms(load):.0f} of them for reading the file and planning, and has written "
+        f"{about['images']} images of {about['rows']} DDIM rows after {ms(total):.0f} ms, "
+        f"{ms(sampling):.0f} of them for sampling."
+    )
+
+
 if __name__ == "__main__":
-    for title, text in tables(Path(sys.argv[1])).items():
+    path = Path(sys.argv[1])
+    is_startup = json.loads(path.read_text())["benchmark"] == "startup"
+    shown = {"startup": startup(path)} if is_startup else tables(path)
+    for title, text in shown.items():
         print(f"<!-- {title} -->\n{text}\n<!-- end -->\n")

@@ -195,7 +195,7 @@ class PixelEngine:
         """
         if not hasattr(self.model, "module"):
             raise FastdiffError("engine: expected one of a model, got one of an engine file")
+        from fastdiff.pixelcnn.save import pixel_engine_bytes_of
         from fastdiff.program.engine_file import write
-        from fastdiff.program.save import pixel_engine_bytes_of
 
         write(path, pixel_engine_bytes_of(cast("AutoregressiveModel", self.model)))

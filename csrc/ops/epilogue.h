@@ -12,7 +12,8 @@ enum class Unary : int {
   gelu_tanh,
   silu,
   sigmoid,
-  tanh,  // activations
+  tanh,
+  elu,  // activations; elu with alpha = 1
   exp,
   log,
   sin,
@@ -22,6 +23,7 @@ enum class Unary : int {
   neg,
   abs,
 };
+constexpr int kUnaryKinds = static_cast<int>(Unary::abs) + 1;
 enum class Binary : int { add, sub, mul, div, pow };
 
 // A tensor that is read in step with an image: element (sample s, row y, column x, channel c) is

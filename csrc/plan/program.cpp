@@ -18,13 +18,13 @@ constexpr const char* kOps[] = {
     "embedding",     "cast",
 };
 constexpr const char* kUnaries[] = {
-    "relu", "gelu", "gelu_tanh", "silu", "sigmoid", "tanh", "exp",
+    "relu", "gelu", "gelu_tanh", "silu", "sigmoid", "tanh", "elu", "exp",
     "log",  "sin",  "cos",       "sqrt", "rsqrt",   "neg",  "abs",
 };
 constexpr const char* kBinaries[] = {"add", "sub", "mul", "div", "pow"};
 
 static_assert(sizeof kOps / sizeof kOps[0] == static_cast<std::size_t>(Op::cast) + 1);
-static_assert(sizeof kUnaries / sizeof kUnaries[0] == static_cast<std::size_t>(Unary::abs) + 1);
+static_assert(sizeof kUnaries / sizeof kUnaries[0] == kUnaryKinds);
 static_assert(sizeof kBinaries / sizeof kBinaries[0] == static_cast<std::size_t>(Binary::pow) + 1);
 
 template <class Kind, std::size_t N>

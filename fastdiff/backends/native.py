@@ -90,7 +90,7 @@ class NativeBackend:
 
     def prepare_pixels(self, model: AutoregressiveModel, **options: Any) -> PixelRunner:
         """The same, drawing pixel by pixel."""
-        from fastdiff.program.save import pixel_engine_bytes_of
+        from fastdiff.pixelcnn.save import pixel_engine_bytes_of
 
         return cast(NativePixelRunner, runner_of(pixel_engine_bytes_of(model), **options))
 

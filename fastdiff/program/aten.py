@@ -113,13 +113,17 @@ def _gelu(t: _Tracer, node: fx.Node, a: Given) -> str:
 
 @handles("elu")
 def _elu(t: _Tracer, node: fx.Node, a: Given) -> str:
-    """relu(x) + alpha (exp(x - relu(x)) - 1): both terms by ops that there are."""
     if (a["scale"], a["input_scale"]) != (1, 1):
-        raise FastdiffError(f"model: expected elu without scales, got {a}")
+        raise FastdiffError(
+            "model: expected elu of scale and input scale 1, "
+            f"got {a['scale']:g} and {a['input_scale']:g}"
+        )
+    y = t.emit(node, "unary", [a["self"]], kind="elu")
+    if a["alpha"] == 1:
+        return y
+    # relu(x) + alpha (elu(x) - relu(x))
     above = t.emit(node, "unary", [a["self"]], kind="relu")
-    below = t.emit(node, "binary", [a["self"], above], kind="sub")
-    below = t.emit(node, "unary", [below], kind="exp")
-    below = t.emit(node, "binary", [below, 1.0], kind="sub")
+    below = t.emit(node, "binary", [y, above], kind="sub")
     below = t.emit(node, "binary", [below, a["alpha"]], kind="mul")
     return t.emit(node, "binary", [above, below], kind="add")
 
@@ -141,6 +145,11 @@ for _kind in ("add", "sub", "mul", "div", "pow"):
 @handles("rsub")
 def _rsub(t: _Tracer, node: fx.Node, a: Given) -> str:
     return t.emit(node, "binary", [a["other"], a["self"]], kind="sub")
+
+
+@handles("reciprocal")
+def _reciprocal(t: _Tracer, node: fx.Node, a: Given) -> str:
+    return t.emit(node, "binary", [1.0, a["self"]], kind="div")
 
 
 @handles("cat")

@@ -24,6 +24,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from fastdiff.errors import FastdiffError
+from fastdiff.files import write_bytes
 from fastdiff.program.binding import TIMES, Split
 from fastdiff.program.ir import OPS, Array, Node, Program, Value
 
@@ -161,15 +162,8 @@ def _file_bytes(
 
 
 def write(path: str | os.PathLike[str], data: bytes) -> None:
-    """Writes ``data`` beside ``path``, then renames: whole or not at all."""
-    target = Path(path)
-    partial = target.with_name(target.name + ".partial")
-    try:
-        partial.write_bytes(data)
-        os.replace(partial, target)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise FastdiffError(f"cannot write {target} ({error})") from error
+    """Writes an engine file, whole or not at all."""
+    write_bytes(Path(path), data)
 
 
 def read(path: str | os.PathLike[str]) -> EngineFile:

@@ -28,7 +28,7 @@ OPS: Final[Mapping[str, tuple[str, ...]]] = {
     "batch_norm": ("eps",),  # x, gamma, beta, mean, variance: folded away
     "group_norm": ("groups", "eps"),  # x, [gamma], [beta]
     "layer_norm": ("dims", "eps"),  # x, [gamma], [beta]: over the last dims
-    "unary": ("kind",),  # relu, gelu, gelu_tanh, silu, sigmoid, tanh, exp, log, sin, cos, ...
+    "unary": ("kind",),  # relu, gelu, gelu_tanh, silu, sigmoid, tanh, elu, exp, log, sin, ...
     "binary": ("kind",),  # add, sub, mul, div, pow: broadcasting
     "concat": ("dim",),  # any number
     "slice": ("dim", "start", "stop", "step"),
@@ -51,11 +51,12 @@ EPILOGUE_HOSTS: Final = (
     *("conv2d", "conv_transpose2d", "linear", "matmul", "group_norm", "layer_norm"),
     *("pool", "unary", "binary"),
 )
+MAX_EPILOGUE: Final = 8  # steps
 # Ops whose output may then pass through a pool of windows side by side: an attribute "pool", (kind,
 # (rows, columns)). The value is what the pool makes; the epilogue's operands are of what it reads.
 POOL_HOSTS: Final = ("conv2d",)
 # What "kind" may be.
-ACTIVATIONS: Final = ("relu", "gelu", "gelu_tanh", "silu", "sigmoid", "tanh")
+ACTIVATIONS: Final = ("relu", "gelu", "gelu_tanh", "silu", "sigmoid", "tanh", "elu")
 UNARY: Final = (*ACTIVATIONS, "exp", "log", "sin", "cos", "sqrt", "rsqrt", "neg", "abs")
 BINARY: Final = ("add", "sub", "mul", "div", "pow")
 KINDS: Final = {"unary": UNARY, "binary": BINARY, "pool": ("max", "mean")}

@@ -74,6 +74,7 @@ _UNARY: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": functional.silu,
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
+    "elu": functional.elu,
     "exp": torch.exp,
     "log": torch.log,
     "sin": torch.sin,

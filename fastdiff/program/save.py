@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fastdiff.program import cache
 from fastdiff.program.binding import Split
-from fastdiff.program.engine_file import autoregressive_bytes, engine_bytes
+from fastdiff.program.engine_file import engine_bytes
 from fastdiff.program.lower import lower
 from fastdiff.samplers import SamplerTable, build_table
 
@@ -24,32 +24,10 @@ def engine_bytes_of(model: DiffusionModel, table: SamplerTable | None = None) ->
     """
     if table is None:
         table = build_table("euler", model.schedule, min(8, getattr(model.schedule, "T", 8)))
-    return _kept_bytes(model, lambda: lower(model), lambda split: _bytes(model, split, table))
+    return kept_bytes(model, lambda: lower(model), lambda split: _bytes(model, split, table))
 
 
-def pixel_engine_bytes_of(model: AutoregressiveModel) -> bytes:
-    """The engine file of an autoregressive model.
-
-    Kept in the cache folder as diffusion models are. Raises FastdiffError as ``lower`` does.
-    """
-    from fastdiff.pixelcnn.lower import lower as lower_pixels
-
-    def pixel_bytes(split: Split) -> bytes:
-        return autoregressive_bytes(
-            split,
-            name=model.name,
-            sample_shape=model.sample_shape,
-            levels=model.levels,
-            input_scale=model.input_scale,
-            input_shift=model.input_shift,
-            context_width=model.context_width,
-            labels=model.labels,
-        )
-
-    return _kept_bytes(model, lambda: lower_pixels(model), pixel_bytes)
-
-
-def _kept_bytes(
+def kept_bytes(
     model: DiffusionModel | AutoregressiveModel,
     lowered: Callable[[], Split],
     to_bytes: Callable[[Split], bytes],

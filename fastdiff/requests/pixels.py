@@ -106,11 +106,10 @@ def levels_of(model: DrawnByPixel, n: int, image: npt.NDArray[Any]) -> Int32Arra
     ``image``: as in ``editing.as_images``. A uint8 value v is level v * levels // 256.
     """
     pixels = editing.as_images("image", image, n, model.sample_shape)
+    values = (pixels + 1) / 2 * (model.levels - 1)
     if image.dtype == np.uint8:
-        values: Int32Array = np.rint((pixels + 1) * 127.5).astype(np.int32)
-        levels: Int32Array = values * model.levels // 256
-        return levels
-    levels = np.rint((pixels + 1) / 2 * (model.levels - 1)).astype(np.int32)
+        values = np.rint((pixels + 1) * 127.5) * model.levels // 256
+    levels: Int32Array = np.rint(values).astype(np.int32)
     return levels
 
 

@@ -1,5 +1,6 @@
-// Attention against float64 loops: numbers of queries, keys and widths around the vector widths and
-// the blocks, heads as slices of a fused qkv buffer, large scores, infinite ones, and parts.
+// Attention against cpu/reference/attention.h: numbers of queries, keys and widths around the
+// vector widths and the blocks, heads as slices of a fused qkv buffer, large scores, infinite ones,
+// and parts.
 
 #include <algorithm>
 #include <cmath>
@@ -10,6 +11,7 @@
 #include "core/error.h"
 #include "cpu/attention.h"
 #include "cpu/dispatch.h"
+#include "cpu/reference/attention.h"
 
 namespace {
 
@@ -70,38 +72,6 @@ struct Problem {
   std::ptrdiff_t gap_;
 };
 
-// softmax(scale q k^T) v, all in Real, in the plainest order.
-template <class Real>
-std::vector<Real> reference(const fd::AttentionCall& c) {
-  std::vector<Real> all;
-  std::vector<Real> p(static_cast<std::size_t>(c.keys));
-  for (int s = 0; s < c.samples; ++s) {
-    for (int n = 0; n < c.queries; ++n) {
-      for (int h = 0; h < c.heads; ++h) {
-        const float* q = c.q.data + s * c.q.sample + h * c.q.head + n * c.q.token;
-        const float* k = c.k.data + s * c.k.sample + h * c.k.head;
-        const float* v = c.v.data + s * c.v.sample + h * c.v.head;
-        Real largest = -std::numeric_limits<Real>::infinity(), sum = 0;
-        for (int j = 0; j < c.keys; ++j) {
-          Real dot = 0;
-          for (int d = 0; d < c.width; ++d) dot += Real{q[d]} * Real{k[j * c.k.token + d]};
-          p[static_cast<std::size_t>(j)] = dot * static_cast<Real>(c.scale);
-          largest = std::max(largest, p[static_cast<std::size_t>(j)]);
-        }
-        for (Real& x : p) sum += x = std::exp(x - largest);
-        for (int d = 0; d < c.value_width; ++d) {
-          Real y = 0;
-          for (int j = 0; j < c.keys; ++j) {
-            y += p[static_cast<std::size_t>(j)] * Real{v[j * c.v.token + d]};
-          }
-          all.push_back(y / sum);
-        }
-      }
-    }
-  }
-  return all;
-}
-
 struct Errors {
   double largest = 0, squares = 0, count = 0;
   void add(double error) {
@@ -126,8 +96,8 @@ Errors errors_of(const Problem& problem, const std::vector<double>& expected) {
 // At most twice the error of the same loops in float32 (and an ulp of what is averaged, which the
 // loops do not make where there is one key): rms and largest.
 void compare(Problem& problem) {
-  const auto expected = reference<double>(problem.call);
-  const auto plain = reference<float>(problem.call);
+  const auto expected = fd::attention_reference<double>(problem.call);
+  const auto plain = fd::attention_reference<float>(problem.call);
   Errors allowed;
   for (std::size_t i = 0; i < plain.size(); ++i) allowed.add(plain[i] - expected[i]);
   for (fd::Isa isa : fd::available_isas()) {

@@ -1,6 +1,6 @@
-// unary, binary, copy, truncate, mean and embedding against plain float64 loops, on every
-// instruction set, over layouts that are dense, transposed, broadcast, cut out of larger ones and
-// empty; in place where that is allowed; shared among parts.
+// unary, binary, copy, truncate, mean and embedding against cpu/reference, on every instruction
+// set, over layouts that are dense, transposed, broadcast, cut out of larger ones and empty; in
+// place where that is allowed; shared among parts.
 
 #include <algorithm>
 #include <cmath>
@@ -11,6 +11,8 @@
 #include "core/error.h"
 #include "cpu/dispatch.h"
 #include "cpu/elementwise.h"
+#include "cpu/reference/elementwise.h"
+#include "cpu/reference/pool.h"
 #include "views.h"
 
 namespace {
@@ -91,7 +93,8 @@ TEST(unary_over_layouts) {
         fd::unary(fd::Unary::sqrt, static_cast<int>(layout.shape[0]),
                   views::extent_of(layout.shape), a.const_view(), to.view(), share, isa);
       });
-      check_elements(out, 6e-8, [&](const Shape& i) { return std::sqrt(double{a.at(i)}); });
+      check_elements(out, 6e-8,
+                     [&](const Shape& i) { return fd::unary_reference(fd::Unary::sqrt, a.at(i)); });
     }
   }
 }
@@ -106,7 +109,9 @@ TEST(unary_in_place_and_broadcast) {
         });
         Tensor before = x;
         fd::unary(fd::Unary::neg, 3, views::extent_of(x.shape), x.const_view(), x.view(), {}, isa);
-        check_elements(x, 0, [&](const Shape& i) { return -double{before.at(i)}; });
+        check_elements(x, 0, [&](const Shape& i) {
+          return fd::unary_reference(fd::Unary::neg, before.at(i));
+        });
       }
       Tensor one({2, n}, {}, 0, {true, true}), out({2, n});
       one.data[0] = 2.25f;
@@ -121,13 +126,9 @@ TEST(binary_over_layouts) {
   struct {
     fd::Binary kind;
     double tolerance;
-    double (*exact)(double, double);
   } const ops[] = {
-      {fd::Binary::add, 6e-8, [](double x, double y) { return x + y; }},
-      {fd::Binary::sub, 6e-8, [](double x, double y) { return x - y; }},
-      {fd::Binary::mul, 6e-8, [](double x, double y) { return x * y; }},
-      {fd::Binary::div, 6e-8, [](double x, double y) { return x / y; }},
-      {fd::Binary::pow, 1.2e-7, [](double x, double y) { return std::pow(x, y); }},
+      {fd::Binary::add, 6e-8}, {fd::Binary::sub, 6e-8},   {fd::Binary::mul, 6e-8},
+      {fd::Binary::div, 6e-8}, {fd::Binary::pow, 1.2e-7},
   };
   for (fd::Isa isa : fd::available_isas()) {
     for (const Layout& layout : kLayouts) {
@@ -136,27 +137,26 @@ TEST(binary_over_layouts) {
         Tensor b(layout.shape, layout.b, 0, layout.b_broadcast);
         views::fill_random(a.data, 3, 0.5f, 3);
         views::fill_random(b.data, 4, 1, 2.5f);
+        const auto exact = [&](double x, double y) { return fd::binary_reference(op.kind, x, y); };
         const auto run = [&](const Tensor& x, const Tensor& y, Tensor& to, fd::Share share) {
           fd::binary(op.kind, static_cast<int>(layout.shape[0]), views::extent_of(layout.shape),
                      x.const_view(), y.const_view(), to.view(), share, isa);
         };
         run_in_parts(out, [&](Tensor& to, fd::Share share) { run(a, b, to, share); });
-        check_elements(out, op.tolerance,
-                       [&](const Shape& i) { return op.exact(a.at(i), b.at(i)); });
+        check_elements(out, op.tolerance, [&](const Shape& i) { return exact(a.at(i), b.at(i)); });
         run_in_parts(out, [&](Tensor& to, fd::Share share) { run(b, a, to, share); });
-        check_elements(out, op.tolerance,
-                       [&](const Shape& i) { return op.exact(b.at(i), a.at(i)); });
+        check_elements(out, op.tolerance, [&](const Shape& i) { return exact(b.at(i), a.at(i)); });
         Tensor in_place = a;
         run(in_place, b, in_place, {});
         views::for_each_index(a.shape, [&](const Shape& i) {
-          CHECK(std::abs(in_place.at(i) - op.exact(a.at(i), b.at(i))) <=
-                op.tolerance * std::abs(op.exact(a.at(i), b.at(i))));
+          CHECK(std::abs(in_place.at(i) - exact(a.at(i), b.at(i))) <=
+                op.tolerance * std::abs(exact(a.at(i), b.at(i))));
         });
         in_place = a;
         run(b, in_place, in_place, {});
         views::for_each_index(a.shape, [&](const Shape& i) {
-          CHECK(std::abs(in_place.at(i) - op.exact(b.at(i), a.at(i))) <=
-                op.tolerance * std::abs(op.exact(b.at(i), a.at(i))));
+          CHECK(std::abs(in_place.at(i) - exact(b.at(i), a.at(i))) <=
+                op.tolerance * std::abs(exact(b.at(i), a.at(i))));
         });
       }
     }
@@ -170,8 +170,9 @@ TEST(powers_of_a_constant) {
     two.data[0] = power;
     fd::binary(fd::Binary::pow, 1, views::extent_of(a.shape), a.const_view(), two.const_view(),
                out.view(), {}, fd::Isa::scalar);
-    check_elements(out, 1.2e-7,
-                   [&](const Shape& i) { return std::pow(double{a.at(i)}, double{power}); });
+    check_elements(out, 1.2e-7, [&](const Shape& i) {
+      return fd::binary_reference(fd::Binary::pow, a.at(i), power);
+    });
   }
 }
 
@@ -219,16 +220,11 @@ TEST(mean_over_layouts) {
         });
         const Shape inside(layout.shape.end() - reduced, layout.shape.end());
         if (std::count(inside.begin(), inside.end(), 0) > 0) continue;
-        check_elements(out, 6.1e-8, [&](const Shape& i) {
-          double sum = 0, count = 0;
-          views::for_each_index(inside, [&](const Shape& j) {
-            Shape index = i;
-            index.insert(index.end(), j.begin(), j.end());
-            sum += double{a.at(index)};
-            count += 1;
-          });
-          return sum / count;
-        });
+        const auto expected =
+            fd::mean_reference(static_cast<int>(layout.shape[0]), views::extent_of(layout.shape),
+                               reduced, a.const_view());
+        std::size_t k = 0;
+        check_elements(out, 6.1e-8, [&](const Shape&) { return expected[k++]; });
       }
     }
   }

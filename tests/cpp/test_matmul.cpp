@@ -1,5 +1,5 @@
-// The product of two activations against plain float64 loops: sizes around the tile, every matrix
-// laid out by rows or by columns, batches, broadcasts, cut-outs, parts.
+// The product of two activations against cpu/reference/matmul.h: sizes around the tile, every
+// matrix laid out by rows or by columns, batches, broadcasts, cut-outs, parts.
 
 #include <algorithm>
 #include <cmath>
@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "cpu/dispatch.h"
 #include "cpu/elementwise.h"
+#include "cpu/reference/matmul.h"
 #include "views.h"
 
 namespace {
@@ -18,35 +19,34 @@ using views::Tensor;
 void compare(fd::Isa isa, Tensor& a, Tensor& b, Tensor& out) {
   views::fill_random(a.data, 1, -1, 1);
   views::fill_random(b.data, 2, -1, 1);
-  const std::size_t last = out.shape.size() - 1;
-  const std::ptrdiff_t inner = a.shape[last];
+  const int samples = static_cast<int>(out.shape[0]);
+  const fd::Extent extent = views::extent_of(out.shape);
+  const std::ptrdiff_t inner = a.shape.back();
   std::vector<float> first;
   for (int parts : {1, 2, 3, 5}) {
     std::fill(out.data.begin(), out.data.end(), views::kGuard);
     for (int part = 0; part < parts; ++part) {
-      fd::matmul(static_cast<int>(out.shape[0]), views::extent_of(out.shape), inner, a.const_view(),
-                 b.const_view(), out.view(), {part, parts}, isa);
+      fd::matmul(samples, extent, inner, a.const_view(), b.const_view(), out.view(), {part, parts},
+                 isa);
     }
     if (parts == 1) first = out.data;
     CHECK(views::same_bits(first, out.data));
   }
   // Held against what a plain float32 loop makes of it, the largest and the rms error.
+  const auto expected =
+      fd::matmul_reference<double>(samples, extent, inner, a.const_view(), b.const_view());
+  const auto plain =
+      fd::matmul_reference<float>(samples, extent, inner, a.const_view(), b.const_view());
   double worst = 0, squares = 0, plain_worst = 0, plain_squares = 0, largest = 0;
   Tensor seen = out;
   std::fill(seen.data.begin(), seen.data.end(), 0.0f);
+  std::size_t e = 0;
   views::for_each_index(out.shape, [&](const Shape& index) {
-    double sum = 0;
-    float plain = 0;
-    Shape i = index, j = index;
-    for (std::ptrdiff_t k = 0; k < inner; ++k) {
-      i[last] = k;
-      j[last - 1] = k;
-      sum += double{a.at(i)} * double{b.at(j)};
-      plain += a.at(i) * b.at(j);
-    }
-    const double error = std::abs(double{out.at(index)} - sum), plain_error = std::abs(plain - sum);
+    const double y = expected[e], plain_error = std::abs(plain[e] - y);
+    const double error = std::abs(double{out.at(index)} - y);
+    ++e;
     worst = std::max(worst, error);
-    largest = std::max(largest, std::abs(sum));
+    largest = std::max(largest, std::abs(y));
     squares += error * error;
     plain_worst = std::max(plain_worst, plain_error);
     plain_squares += plain_error * plain_error;

@@ -1,6 +1,6 @@
-// Group norm and layer norm against float64 loops: channels and pixels around the vector widths,
-// strided images, means far above the deviation, operands by channel and by element, epilogues, in
-// place, and parts.
+// Group norm and layer norm against cpu/reference/norm.h: channels and pixels around the vector
+// widths, strided images, means far above the deviation, operands by channel and by element,
+// epilogues, in place, and parts.
 
 #include <algorithm>
 #include <cmath>
@@ -10,6 +10,8 @@
 #include "core/error.h"
 #include "cpu/dispatch.h"
 #include "cpu/norm.h"
+#include "cpu/reference/elementwise.h"
+#include "cpu/reference/norm.h"
 
 namespace {
 
@@ -78,55 +80,22 @@ struct Problem {
   }
 };
 
-double at(const fd::Operand& operand, int s, int i, int j, int c, double missing) {
-  if (!operand.data) return missing;
-  return operand
-      .data[s * operand.sample + i * operand.row + j * operand.pixel + c * operand.channel];
-}
-
-// An element without the epilogue, and what its rounding is measured against: the terms that it is
-// the sum of, (1 + |normalised x|) |gamma| + |beta|.
+// An element, and what its rounding is measured against: the terms that it is the sum of,
+// (1 + |normalised x|) |gamma| + |beta|.
 struct Expected {
   double y, scale;
 };
 
 // In `each`'s order.
-std::vector<Expected> reference(const Problem& problem) {
+std::vector<Expected> expected_of(const Problem& problem) {
   const fd::NormCall& call = problem.call;
-  const auto x = [&](int s, int i, int j, int c) {
-    return double{call.in.data[s * call.in.sample + i * call.in.row + j * call.in.pixel + c]};
-  };
-  const auto same_group = [&](int s, int i, int j, int c, const auto& body) {
-    const int size = call.groups ? call.channels / call.groups : call.channels;
-    for (int other = c / size * size; other < c / size * size + size; ++other) {
-      if (call.groups == 0) {
-        body(x(s, i, j, other));
-        continue;
-      }
-      for (int i2 = 0; i2 < call.height; ++i2) {
-        for (int j2 = 0; j2 < call.width; ++j2) body(x(s, i2, j2, other));
-      }
-    }
-  };
+  const std::vector<double> reference = fd::norm_reference(call);
   std::vector<Expected> all;
-  std::vector<std::pair<double, double>> statistics(  // mean and variance by group
-      static_cast<std::size_t>(std::max(1, call.groups)));
   problem.each([&](int s, int i, int j, int c) {
-    const int group = call.groups ? c / (call.channels / call.groups) : 0;
-    const bool first =
-        call.groups ? i == 0 && j == 0 && c % (call.channels / call.groups) == 0 : c == 0;
-    if (first) {
-      double count = 0, sum = 0, squares = 0;
-      same_group(s, i, j, c, [&](double value) { sum += value, count += 1; });
-      const double mean = sum / count;
-      same_group(s, i, j, c, [&](double value) { squares += (value - mean) * (value - mean); });
-      statistics[static_cast<std::size_t>(group)] = {mean, squares / count};
-    }
-    const auto [m, v] = statistics[static_cast<std::size_t>(group)];
-    const double normal = (x(s, i, j, c) - m) / std::sqrt(v + double{call.eps});
-    const double gamma = at(call.gamma, s, i, j, c, 1), beta = at(call.beta, s, i, j, c, 0);
-    all.push_back(
-        {normal * gamma + beta, (1 + std::abs(normal)) * std::abs(gamma) + std::abs(beta)});
+    const double y = reference[all.size()];
+    const double gamma = call.gamma.data ? fd::operand_reference(call.gamma, s, i, j, c) : 1;
+    const double beta = call.beta.data ? fd::operand_reference(call.beta, s, i, j, c) : 0;
+    all.push_back({y, std::abs(gamma) + std::abs(y - beta) + std::abs(beta)});
   });
   return all;
 }
@@ -163,7 +132,7 @@ void compare(Problem& problem, fd::Isa isa, const std::vector<Expected>& expecte
 }
 
 void compare_all(Problem& problem) {
-  const auto expected = reference(problem);
+  const auto expected = expected_of(problem);
   for (fd::Isa isa : fd::available_isas()) compare(problem, isa, expected);
 }
 
@@ -263,15 +232,13 @@ TEST(epilogues) {
       epilogue.steps[1].operand = {residual.data(), problem.call.in.sample, problem.call.in.row,
                                    problem.call.in.pixel, 1};
       epilogue.steps[2].function = fd::Unary::relu;
-      const auto expected = reference(problem);
       problem.call.epilogue = &epilogue;
+      const auto expected = fd::norm_reference(problem.call);
       for (fd::Isa isa : fd::available_isas()) {
         problem.run(isa);
         std::size_t k = 0;
         problem.each([&](int s, int i, int j, int c) {
-          const double y = expected[k++].y * at(epilogue.steps[0].operand, s, i, j, c, 1) +
-                           at(epilogue.steps[1].operand, s, i, j, c, 0);
-          CHECK(std::abs(result(problem, s, i, j, c) - std::max(y, 0.0)) <= 2e-5);
+          CHECK(std::abs(result(problem, s, i, j, c) - expected[k++]) <= 2e-5);
         });
       }
     }

@@ -1,5 +1,6 @@
-// Pools against plain float64 loops: windows that overlap, leave gaps or hang over the edge, images
-// inside wider ones, epilogues, nan and infinities; channels around the vector widths; parts.
+// Pools against cpu/reference/pool.h: windows that overlap, leave gaps or hang over the edge,
+// images inside wider ones, epilogues, nan and infinities; channels around the vector widths;
+// parts.
 
 #include <algorithm>
 #include <cmath>
@@ -9,6 +10,8 @@
 #include "core/error.h"
 #include "cpu/dispatch.h"
 #include "cpu/elementwise.h"
+#include "cpu/elementwise_kernels.h"
+#include "cpu/reference/pool.h"
 #include "views.h"
 
 namespace {
@@ -60,27 +63,8 @@ struct Problem {
   }
   Problem(const Problem&) = delete;
 
-  double expected(int s, int y, int x, int c) const {
-    double result = call.kind == fd::PoolKind::max ? -HUGE_VAL : 0;
-    for (int i = 0; i < call.kernel_y; ++i) {
-      for (int j = 0; j < call.kernel_x; ++j) {
-        const int at_y = y * call.stride_y - call.padding_y + i;
-        const int at_x = x * call.stride_x - call.padding_x + j;
-        if (at_y < 0 || at_y >= call.height || at_x < 0 || at_x >= call.width) continue;
-        const double v = in[static_cast<std::size_t>(s * call.in.sample + at_y * call.in.row +
-                                                     at_x * call.in.pixel + c)];
-        if (call.kind == fd::PoolKind::mean) {
-          result += v / (call.kernel_y * call.kernel_x);
-        } else if (std::isnan(v) || v > result) {
-          result = v;  // and nothing is larger than nan
-        }
-      }
-    }
-    return result;
-  }
-
   // Sums of up to 9 numbers below 2, and a rounding of the quotient.
-  void run_and_check(fd::Isa isa, double (*after)(double, int, int, int, int)) {
+  void run_and_check(fd::Isa isa) {
     std::vector<float> first;
     for (int parts : {1, 2, 3, 5}) {
       std::fill(out.begin(), out.end(), views::kGuard);
@@ -91,6 +75,8 @@ struct Problem {
       if (parts == 1) first = out;
       CHECK(views::same_bits(first, out));
     }
+    const auto expected = fd::pool_reference(call);
+    std::size_t k = 0;
     std::vector<bool> written(out.size(), false);
     for (int s = 0; s < 2; ++s) {
       for (int y = 0; y < call.out_height; ++y) {
@@ -98,7 +84,7 @@ struct Problem {
           for (int c = 0; c < call.channels; ++c) {
             const auto at = static_cast<std::size_t>(s * call.out.sample + y * call.out.row +
                                                      x * call.out.pixel + c);
-            const double e = after(expected(s, y, x, c), s, y, x, c);
+            const double e = expected[k++];
             written[at] = true;
             CHECK(std::isnan(e) ? std::isnan(out[at])
                                 : e == out[at] || std::abs(out[at] - e) < 8e-7);
@@ -110,8 +96,6 @@ struct Problem {
   }
 };
 
-double unchanged(double y, int, int, int, int) { return y; }
-
 }  // namespace
 
 TEST(every_geometry) {
@@ -119,9 +103,9 @@ TEST(every_geometry) {
     for (const Geometry& g : kGeometries) {
       for (int channels : {1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 33}) {
         for (int gap : {0, 3}) {
-          Problem(fd::PoolKind::max, g, channels, gap).run_and_check(isa, unchanged);
+          Problem(fd::PoolKind::max, g, channels, gap).run_and_check(isa);
           if (g.padding_y + g.padding_x > 0) continue;
-          Problem(fd::PoolKind::mean, g, channels, gap).run_and_check(isa, unchanged);
+          Problem(fd::PoolKind::mean, g, channels, gap).run_and_check(isa);
         }
       }
     }
@@ -138,7 +122,7 @@ TEST(nan_and_infinities) {
         if (i % 13 == 5) problem.in[i] = HUGE_VALF;
         if (i % 3 == 1) problem.in[i] = -HUGE_VALF;
       }
-      problem.run_and_check(isa, unchanged);
+      problem.run_and_check(isa);
     }
   }
 }
@@ -163,9 +147,26 @@ TEST(epilogue) {
       for (fd::PoolKind kind : {fd::PoolKind::max, fd::PoolKind::mean}) {
         Problem problem(kind, {4, 6, 2, 2, 2, 2, 0, 0}, channels, 0);
         problem.call.epilogue = &epilogue;
-        problem.run_and_check(
-            isa, [](double y, int, int, int, int c) { return std::max(y, 0.0) * 0.5 + c / 8.0; });
+        problem.run_and_check(isa);
       }
+    }
+  }
+}
+
+// A pool of single elements leaves them to the epilogue, which must have every function.
+TEST(every_function_as_an_epilogue) {
+  for (fd::Isa isa : fd::available_isas()) {
+    for (int kind = 0; kind < fd::kUnaryKinds; ++kind) {
+      fd::Epilogue epilogue;
+      epilogue.count = 1;
+      epilogue.steps[0].function = static_cast<fd::Unary>(kind);
+      Problem problem(fd::PoolKind::max, {3, 4, 1, 1, 1, 1, 0, 0}, 17, 0);
+      problem.call.epilogue = &epilogue;
+      fd::pool(problem.call, isa);
+      std::vector<float> alone(problem.in.size());
+      FD_KERNELS(isa, fd::kElementwise)
+          .unary(epilogue.steps[0].function, problem.in.data(), alone.data(), alone.size());
+      CHECK(views::same_bits(problem.out, alone));
     }
   }
 }

@@ -168,7 +168,7 @@ class Maker {
       fd::NodeEpilogue step;
       const int kind = bytes_.below(3);
       if (kind == 0) {
-        step.function = static_cast<fd::Unary>(bytes_.below(14));
+        step.function = static_cast<fd::Unary>(bytes_.below(fd::kUnaryKinds));
       } else {
         step.kind = kind == 1 ? fd::EpilogueStep::add : fd::EpilogueStep::mul;
         step.input = static_cast<int>(node->inputs.size());
@@ -275,7 +275,7 @@ class Maker {
         break;
       }
       case Op::unary:
-        node->unary = static_cast<fd::Unary>(bytes_.below(14));
+        node->unary = static_cast<fd::Unary>(bytes_.below(fd::kUnaryKinds));
         node->inputs = {any()};
         *out = dims(node->inputs[0]);
         break;

@@ -9,49 +9,19 @@ pytest.importorskip("fastdiff._native", reason="fastdiff._native is not built")
 from fastdiff.backends.native import runner_of
 from fastdiff.program.binding import split
 from fastdiff.program.engine_file import engine_bytes
-from fastdiff.program.ir import BATCH, Node, Program, Value
-from fastdiff.program.reference import apply, run
+from fastdiff.program.ir import BATCH
+from fastdiff.program.reference import run
 from fastdiff.samplers.table import INDEX
 from fastdiff.schedules import course
+from tests.program import writer
 
 
-class Writer:
+class Writer(writer.Writer):
     """Writes a program of x [B, 1, 1, N]: parts of x in any shape, ops on them, one output."""
 
     def __init__(self, elements):
-        self.values = {"x": Value((BATCH, 1, 1, elements))}
-        self.constants, self.nodes, self._at = {}, [], 0
-        self.elements = elements
-        self._rng = np.random.default_rng(elements)
-
-    def constant(self, *shape, scale=1.0, array=None):
-        name = f"c{len(self.constants)}"
-        if array is None:
-            array = scale * self._rng.standard_normal(shape)
-        self.constants[name] = np.asarray(array, dtype=np.float32)
-        self.values[name] = Value(self.constants[name].shape)
-        return name
-
-    def op(self, op, *inputs, epilogue=(), **attributes):
-        """A node; its output's shape is what the reference gives."""
-        if epilogue:
-            attributes["epilogue"] = epilogue
-        name = f"v{len(self.nodes)}"
-        node = Node(op, tuple(inputs), name, attributes, f"layer.{op}")
-        arguments = [self._example(i) if i else None for i in inputs]
-        out = apply(node, arguments, 2)
-        self.values[name] = Value(
-            (BATCH, *out.shape[1:]), "int64" if out.dtype == torch.int64 else "float32"
-        )
-        self.nodes.append(node)
-        return name
-
-    def _example(self, name):
-        value = self.values[name]
-        if name in self.constants:
-            return torch.from_numpy(self.constants[name])
-        kind = torch.int64 if value.dtype == "int64" else torch.float32
-        return torch.ones([2, *value.shape[1:]], dtype=kind)
+        super().__init__({"x": (1, 1, elements)}, seed=elements)
+        self.elements, self._at = elements, 0
 
     def part(self, *shape):
         """The next elements of x, as [B, *shape]."""
@@ -69,10 +39,7 @@ class Writer:
         if size < self.elements:
             rest = self.op("slice", "x", dim=3, start=size, stop=self.elements, step=1)
             flat = self.op("concat", flat, rest, dim=3)
-        inputs = ("x",)
-        return Program(
-            "op", inputs, (flat,), self.values, self.constants, tuple(self.nodes)
-        ).check()
+        return super().program(flat)
 
 
 def runner(program, **options):

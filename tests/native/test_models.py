@@ -12,7 +12,8 @@ import fastdiff
 from fastdiff import DiffusionModel, FastdiffError, schedules
 from fastdiff.backends.native import runner_of
 from fastdiff.program.save import engine_bytes_of
-from tests.program.test_trace import NETS, Wrapped, inputs, net
+from tests.program.foreign import NETS, inputs, net
+from tests.program.small import Wrapped
 
 # Of the output's rms, a step against float64 (docs/native.md).
 STEP_ERROR = 1.0e-6

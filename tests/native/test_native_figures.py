@@ -10,6 +10,7 @@ import pytest
 from tests.conftest import ROOT
 
 RESULTS = ROOT / "benchmarks" / "results" / "native-amd-epyc.json"
+STARTUP = RESULTS.with_name("startup-amd-epyc.json")
 BATCHES = (1, 8, 32, 128)
 
 
@@ -79,3 +80,27 @@ def test_what_native_md_says_of_whole_runs(runs):
     assert one + f"{ms(1, 'eager loop float32'):.0f}, 32 images" in text
     many = f"in {ms(32, 'native float32') / 1e3:.2f} s where it takes "
     assert many + f"{ms(32, 'eager loop float32') / 1e3:.2f} (bf16" in text
+
+
+def test_what_native_md_says_of_starting(table):
+    """What was measured, or nothing where nothing was."""
+    text = (ROOT / "docs" / "native.md").read_text()
+    shown = [
+        " ".join(t.split())
+        for t in re.findall(r"<!-- startup -->(.*?)<!-- end -->", text, re.DOTALL)
+    ]
+    assert shown == ([table.startup(STARTUP)] if STARTUP.exists() else [])
+
+
+def test_the_sentence_on_starting_is_that_of_the_medians(table, tmp_path):
+    runs = [
+        {"total": t, "load": 0.02, "sampling": s, "writing": 0.001}
+        for t, s in ((0.4, 0.3), (0.5, 0.4), (9.0, 8.0))
+    ]
+    results = {"process": [0.003, 0.002, 0.5], "first": {}, "runs": runs}
+    file = tmp_path / "startup.json"
+    file.write_text(json.dumps({"images": 32, "rows": 25, "results": results}))
+    said = table.startup(file)
+    assert "ready 23 ms after" in said
+    assert "20 of them for reading" in said
+    assert "32 images of 25 DDIM rows after 500 ms, 400 of them for sampling" in said

@@ -217,6 +217,7 @@ def unary_chain(w):
         "exp",
         "sin",
         "cos",
+        "elu",
         "gelu_tanh",
     ):
         x = w.op("unary", x, kind=kind)

@@ -18,7 +18,7 @@ PYTHON = {
     "samplers": {"errors", "schedules"},
     "testing": {"samplers", "schedules"},
     "data": {"errors"},
-    "program": {"errors", "models", "samplers"},
+    "program": {"errors", "files", "models", "samplers"},
     "pixelcnn": {"errors", "models", "noise", "program"},
     "requests": {"backends", "data", "errors", "noise", "samplers", "schedules"},
     "models": {"errors", "schedules"},
@@ -26,20 +26,24 @@ PYTHON = {
     "kernels": {"errors", "noise"},
     "pickled": {"errors", "models", "schedules"},
     "checkpoint": {"errors", "files", "models", "pickled", "schedules"},
-
     "metrics": {
         "checkpoint", "data", "engine", "errors", "files", "models", "noise", "samplers",
         "schedules",
     },
     "backends": {
-        "_native", "_version", "errors", "models", "noise", "noise_torch", "program", "samplers",
+        "_native", "_version", "errors", "models", "noise", "noise_torch", "pixelcnn", "program",
+        "samplers",
+    },
+    "pixel_engine": {
+        "backends", "errors", "models", "noise", "pixelcnn", "program", "requests",
     },
     "engine": {
-        "backends", "checkpoint", "errors", "models", "noise", "program", "requests", "samplers",
-        "schedules",
+        "backends", "checkpoint", "errors", "models", "noise", "pixel_engine", "program",
+        "requests", "samplers", "schedules",
     },
     "runtime": {
-        "_native", "backends", "errors", "noise", "requests", "samplers", "schedules",
+        "_native", "backends", "errors", "noise", "pixel_engine", "requests", "samplers",
+        "schedules",
     },
     "train": {
         "checkpoint", "data", "engine", "errors", "files", "metrics", "models", "noise",
@@ -48,15 +52,16 @@ PYTHON = {
     "export": {"checkpoint", "engine", "errors", "models", "samplers", "schedules"},
     "cli": {
         "_native", "_version", "backends", "checkpoint", "data", "engine", "errors", "metrics",
-        "models", "program", "requests", "samplers", "schedules", "train",
+        "models", "pixel_engine", "program", "requests", "samplers", "schedules", "train",
     },
     "__main__": {"cli"},
 }  # fmt: skip
 # Rooms that are useful without torch must not import it when they are imported.
 NO_TORCH = [
     *("errors", "schedules", "noise", "files", "samplers", "testing", "data", "requests", "engine"),
-    *("runtime", "cli", "__init__"),
-    *("backends/base", "backends/native", "backends/native_runner", "backends/registry"),
+    *("runtime", "cli", "__init__", "pixel_engine"),
+    *("backends/base", "backends/native", "backends/native_runner", "backends/native_pixels"),
+    "backends/registry",
 ]
 
 # C++ rooms: what each may include of csrc.

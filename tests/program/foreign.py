@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 import torch
 from torch import nn
 
@@ -111,3 +112,28 @@ class Transformer(nn.Module):
             h = h + self.mlp[k](h)
         h = self.last(h).reshape(batch, self.side, self.side, self.patch, self.patch, 3)
         return h.permute(0, 5, 1, 3, 2, 4).reshape(batch, 3, *[self.side * self.patch] * 2)
+
+
+NETS = [*UNETS, "layer norm", "transformer"]
+
+
+def net(name):
+    """(module, an input of each kind at batch 2)."""
+    x, t = torch.randn(2, 3, 16, 16), torch.tensor([0.0, 999.0])
+    torch.manual_seed(1)
+    if name == "layer norm":
+        return LayerNormUnet().eval(), {"x": x, "t": t / 999}
+    if name == "transformer":
+        return Transformer().eval(), {"x": x, "t": t, "context": torch.ones(2, 5)}
+    pytest.importorskip("diffusers")
+    x = x[:, :1] if UNETS[name].get("in_channels") == 1 else x
+    return Unet(name).eval(), {"x": x, "t": t}
+
+
+def inputs(example, batch):
+    """Random inputs as large as the example's."""
+    generator = torch.Generator().manual_seed(batch)
+    return {
+        k: torch.rand((batch, *v.shape[1:]), generator=generator) * v.abs().max()
+        for k, v in example.items()
+    }

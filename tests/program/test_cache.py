@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch")
 
 from fastdiff.program import cache, save
 from fastdiff.program.save import engine_bytes_of
-from tests.program.test_trace import Wrapped
+from tests.program.small import Wrapped
 
 
 @pytest.fixture

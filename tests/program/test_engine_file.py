@@ -95,7 +95,7 @@ def test_sprites16_and_foreign_networks_come_back_as_they_were():
     import fastdiff
     from fastdiff.program.lower import PASSES, lower
     from fastdiff.program.trace import trace
-    from tests.program.test_trace import net
+    from tests.program.foreign import net
 
     model = fastdiff.load("sprites16")
     splits = {"sprites16": lower(model)}

@@ -1,6 +1,6 @@
 #include "cpu/reference/conv.h"
 
-#include <cmath>
+#include "cpu/reference/elementwise.h"
 
 namespace fd {
 namespace {
@@ -19,58 +19,6 @@ int source(bool transposed, int at, int k, int stride, int padding, int dilation
 }
 
 }  // namespace
-
-double unary_reference(Unary function, double x) {
-  switch (function) {
-    case Unary::relu:
-      return x > 0 ? x : 0;
-    case Unary::gelu:
-      return 0.5 * x * std::erfc(-x / std::sqrt(2.0));
-    case Unary::gelu_tanh: {
-      const double inner = std::sqrt(2 / 3.14159265358979323846) * (x + 0.044715 * x * x * x);
-      return 0.5 * x * (1 + std::tanh(inner));
-    }
-    case Unary::silu:
-      return x / (1 + std::exp(-x));
-    case Unary::sigmoid:
-      return 1 / (1 + std::exp(-x));
-    case Unary::tanh:
-      return std::tanh(x);
-    case Unary::exp:
-      return std::exp(x);
-    case Unary::log:
-      return std::log(x);
-    case Unary::sin:
-      return std::sin(x);
-    case Unary::cos:
-      return std::cos(x);
-    case Unary::sqrt:
-      return std::sqrt(x);
-    case Unary::rsqrt:
-      return 1 / std::sqrt(x);
-    case Unary::neg:
-      return -x;
-    case Unary::abs:
-      return std::abs(x);
-  }
-  return x;
-}
-
-double epilogue_reference(const Epilogue& epilogue, double x, std::ptrdiff_t sample,
-                          std::ptrdiff_t row, std::ptrdiff_t pixel, std::ptrdiff_t channel) {
-  for (int k = 0; k < epilogue.count; ++k) {
-    const EpilogueStep& step = epilogue.steps[k];
-    if (step.kind == EpilogueStep::unary) {
-      x = unary_reference(step.function, x);
-      continue;
-    }
-    const Operand& o = step.operand;
-    const double operand =
-        double{o.data[sample * o.sample + row * o.row + pixel * o.pixel + channel * o.channel]};
-    x = step.kind == EpilogueStep::add ? x + operand : x * operand;
-  }
-  return x;
-}
 
 std::vector<double> conv_reference(const ConvShape& s, int samples, const ConstImage& in,
                                    const float* weight, const float* bias,

@@ -14,9 +14,4 @@ std::vector<double> conv_reference(const ConvShape& shape, int samples, const Co
                                    const float* weight, const float* bias,
                                    const Epilogue* epilogue);
 
-// f(x) and what a step makes of x at one element, in float64.
-double unary_reference(Unary function, double x);
-double epilogue_reference(const Epilogue& epilogue, double x, std::ptrdiff_t sample,
-                          std::ptrdiff_t row, std::ptrdiff_t pixel, std::ptrdiff_t channel);
-
 }  // namespace fd

@@ -30,6 +30,8 @@ void unary_kernel(Unary kind, const float* a, float* out, std::size_t count) {
       return unary_row<sigmoid>(a, out, count);
     case Unary::tanh:
       return unary_row<tanh>(a, out, count);
+    case Unary::elu:
+      return unary_row<elu>(a, out, count);
     case Unary::exp:
       return unary_row<exp>(a, out, count);
     case Unary::log:

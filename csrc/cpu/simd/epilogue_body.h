@@ -44,6 +44,8 @@ inline void apply_unary(Unary function, const F32* y, int count, const Sink& sin
       return map<sigmoid>(y, count, sink);
     case Unary::tanh:
       return map<tanh>(y, count, sink);
+    case Unary::elu:
+      return map<elu>(y, count, sink);
     case Unary::exp:
       return map<exp>(y, count, sink);
     case Unary::log:

@@ -8,6 +8,7 @@
 //   silu       1.1e-7 absolute where |y| <= 1, 1.5e-7 relative for x > 0                11   6.8 14
 //   sigmoid    2.3 ulps, down to the subnormals                                         16   15 28
 //   tanh       1.4 ulps                                                                 23   21 38
+//   elu        0.95 ulps, exact for x > 0                                               11   10 20
 //   exp        1.0 ulp, down to the subnormals                                          10   10 20
 //   log        0.83 ulps, subnormals too                                                23   16 28
 //   sin, cos   9.3e-8 absolute for |x| <= 12800; with fma up to 2e6, without it 1e-6    17   11 22
@@ -40,9 +41,11 @@ inline F32 with_sign(F32 x, F32 of) {
 }
 
 // e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln(2) / 2; ln 2 in two parts, so that n times the
-// first is exact. Outside of the limits the result is 0 or infinite.
-inline F32 exp(F32 x) {
-  x = min(set1(89.0f), max(set1(-104.0f), x));  // in this order of operands nan stays
+// first is exact. expm1 = e^r - 1, as accurate for small r as for large ones.
+struct ReducedExp {
+  F32 n, expm1;
+};
+inline ReducedExp reduced_exp(F32 x) {
   const F32 n = sub(fma(x, set1(1.4426950216293335f), set1(kRoundingShift)), set1(kRoundingShift));
   F32 r = fma(n, set1(-0.693359375f), x);
   r = fma(n, set1(2.1219444170128554e-4f), r);
@@ -51,8 +54,13 @@ inline F32 exp(F32 x) {
   p = fma(p, r, set1(0.04166840761899948f));
   p = fma(p, r, set1(0.1666651964187622f));
   p = fma(p, r, set1(0.4999999403953552f));
-  p = fma(mul(p, r), r, r);
-  return scale(add(p, set1(1.0f)), n);
+  return {n, fma(mul(p, r), r, r)};
+}
+
+// Outside of the limits the result is 0 or infinite; in this order of operands nan stays.
+inline F32 exp(F32 x) {
+  const ReducedExp e = reduced_exp(min(set1(89.0f), max(set1(-104.0f), x)));
+  return scale(add(e.expm1, set1(1.0f)), e.n);
 }
 
 // ln x = e ln 2 + ln(1 + f), where x = 2^e (1 + f) and 1 + f is in [2/3, 4/3); see
@@ -129,6 +137,14 @@ inline F32 tanh(F32 x) {
   const F32 e = exp(add(a, a));
   const F32 large = sub(set1(1.0f), div(set1(2.0f), add(e, set1(1.0f))));
   return with_sign(select_less(a, set1(0.625f), p, large), x);
+}
+
+// The sum of x above 0 and of e^x - 1 = 2^n expm1 + (2^n - 1) below, each 0 on the other side; near
+// 0, where n is 0, expm1 stands alone. Below -20 all of e^x is lost beside the 1.
+inline F32 elu(F32 x) {
+  const ReducedExp e = reduced_exp(min(zero(), max(set1(-20.0f), x)));
+  const F32 power = scale(set1(1.0f), e.n);
+  return add(relu(x), fma(e.expm1, power, sub(power, set1(1.0f))));
 }
 
 // 1 + e^-x for |x| <= 87: less exact than by exp() where that is large, so for use under an x that

@@ -80,4 +80,6 @@ def _takes(program: Program, node: Node) -> bool:
         return False
     if node.inputs[2] and node.inputs[2] not in program.constants:
         return False
+    if node.op == "linear":  # of tokens: a batch norm is over dimension 1, the channels are last
+        return len(program.values[node.output].shape) == 2
     return node.op != "conv_transpose2d" or node.attributes["groups"] == 1

@@ -2,16 +2,16 @@
 
 A convolution's output passes through an activation, a sum with a residual, a product with an
 embedding: each by itself would read and write the whole of it. As an *epilogue* they happen while
-it is still at hand. An op takes the ones behind it, in their order, as long as nobody else reads
-what is between, the shape stays the same, and the other operand is there before the op runs. Of
-two convolutions that are summed the later one so takes the sum.
+it is still at hand. An op takes the ones behind it, in their order and up to a number, as long as
+nobody else reads what is between, the shape stays the same, and the other operand is there before
+the op runs. Of two convolutions that are summed the later one so takes the sum.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from fastdiff.program.ir import EPILOGUE_HOSTS, Node, Program
+from fastdiff.program.ir import EPILOGUE_HOSTS, MAX_EPILOGUE, Node, Program
 
 STEPS = ("add", "mul")
 
@@ -54,6 +54,7 @@ def _host(
         if (
             "pool" not in before.attributes
             and len(readers[name]) == 1
+            and len(before.attributes.get("epilogue", ())) < MAX_EPILOGUE
             and program.values[name] == program.values[node.output]
             and all(order.get(other, -1) < order[name] for other in others)
         ):

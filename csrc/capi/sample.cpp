@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -26,25 +28,25 @@ static_assert(kFirstRequestSize == sizeof(fd_request), "no padding that a later 
 // count is 0. `copy` holds them where they had to be repeated.
 const float* for_each_image(const char* name, const float* values, std::size_t count, std::size_t n,
                             std::size_t width, std::vector<float>* copy) {
-  const std::string where = std::string("request.") + name;
+  const auto field = [name](const char* suffix) { return std::string("request.") + name + suffix; };
   if (count == 0) {
-    if (values != nullptr) fail_argument(where + "_count", "1 or n with values", "0");
+    if (values != nullptr) fail_argument(field("_count"), "1 or n with values", "0");
     return nullptr;
   }
   if (count != 1 && count != n) {
-    fail_argument(where + "_count", "0, 1 or n = " + std::to_string(n), std::to_string(count));
+    fail_argument(field("_count"), "0, 1 or n = " + std::to_string(n), std::to_string(count));
   }
-  if (values == nullptr) fail_argument(where, "a pointer to its values", "null");
+  if (values == nullptr) fail_argument(field(""), "a pointer to its values", "null");
   if (count == n) return values;
   copy->resize(n * width);
   for (std::size_t i = 0; i < n; ++i) std::copy_n(values, width, copy->data() + i * width);
   return copy->data();
 }
 
-// fd_request as fd::SampleRequest, and what had to be made for it.
+// fd_request as fd::SampleRequest; what has to be made for it lies in `memory`.
 class Prepared {
  public:
-  Prepared(const Engine& engine, const fd_request& given) {
+  Prepared(const Engine& engine, const fd_request& given, RequestMemory& memory) : memory_(memory) {
     const EngineFile& file = engine.file();
     const std::size_t n = given.n;
     const auto width = static_cast<std::size_t>(file.context_width);
@@ -61,9 +63,9 @@ class Prepared {
                     std::to_string(given.context_count));
     }
     request.context =
-        for_each_image("context", given.context, given.context_count, n, width, &context_);
+        for_each_image("context", given.context, given.context_count, n, width, &memory_.context);
     request.guidance =
-        for_each_image("guidance", given.guidance, given.guidance_count, n, 1, &guidance_);
+        for_each_image("guidance", given.guidance, given.guidance_count, n, 1, &memory_.guidance);
     if (request.guidance != nullptr &&
         std::all_of(request.guidance, request.guidance + n, [](float g) { return g == 1.0f; })) {
       request.guidance = nullptr;
@@ -71,13 +73,10 @@ class Prepared {
     if (request.guidance != nullptr && request.context == nullptr) {
       fail_argument("request.guidance", "a context to guide towards", "none");
     }
-    request.guidance_rescale = for_each_image("guidance_rescale", given.guidance_rescale,
-                                              given.guidance_rescale_count, n, 1, &rescale_);
+    request.guidance_rescale =
+        for_each_image("guidance_rescale", given.guidance_rescale, given.guidance_rescale_count, n,
+                       1, &memory_.guidance_rescale);
     if (given.guided_rows != 0) request.guided_rows = given.guided_rows;
-    if (width != 0 && request.context == nullptr) {
-      context_.assign(n * width, 0.0f);
-      request.context = context_.data();
-    }
     set_start(given);
   }
 
@@ -101,9 +100,9 @@ class Prepared {
     if (given.n > 0 && given.seed > UINT64_MAX - (given.n - 1)) {
       fail_argument("request.seed", "seed + n - 1 below 2^64", std::to_string(given.seed));
     }
-    seeds_.resize(given.n);
-    for (std::size_t i = 0; i < given.n; ++i) seeds_[i] = given.seed + i;
-    request.seeds = seeds_.data();
+    memory_.seeds.resize(given.n);
+    std::iota(memory_.seeds.begin(), memory_.seeds.end(), given.seed);
+    request.seeds = memory_.seeds.data();
   }
 
   void set_start(const fd_request& given) {
@@ -119,8 +118,7 @@ class Prepared {
     request.from_image = given.image != nullptr && (given.mask == nullptr || given.from_image != 0);
   }
 
-  std::vector<std::uint64_t> seeds_;
-  std::vector<float> context_, guidance_, rescale_;
+  RequestMemory& memory_;
 };
 
 // Written so that nan, which a broken model may make, stays nan.
@@ -136,18 +134,19 @@ fd_status fd_sample(const fd_engine* engine, const fd_request* request, float* o
   return fd::guarded([&] {
     const fd::Engine& made = fd::engine_of(engine);
     const fd_request given = fd::known_part("request", request, fd::kFirstRequestSize);
-    fd::Prepared prepared(made, given);
+    const auto memory = engine->requests.take();
+    fd::Prepared prepared(made, given, *memory);
     const size_t values = given.n * made.shape().elements();
     if (values != 0 && out == nullptr) {
       fd::fail_argument("out", "a pointer to n * C * H * W values", "null");
     }
-    if (given.after_row != nullptr) {
-      const size_t rows = prepared.request.table.rows;
-      prepared.request.after_row = [&given, values, rows](const fd::RowView& view) {
-        const fd_row row = {&view, values};
-        return given.after_row(given.user, view.rows_done(), rows, &row) == 0;
-      };
-    }
+    const size_t rows = prepared.request.table.rows;
+    const auto after_row = [&](const fd::RowView& view) {
+      const fd_row row = {&view, values};
+      return given.after_row(given.user, view.rows_done(), rows, &row) == 0;
+    };
+    // By reference: the closure itself would not fit into a std::function without an allocation.
+    if (given.after_row != nullptr) prepared.request.after_row = std::cref(after_row);
     const size_t done = made.sample(prepared.request, out);
     const bool latents = given.table == nullptr && made.file().to_noise;
     if (given.no_clip == 0 && !latents) fd::clip(out, values);

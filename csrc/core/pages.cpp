@@ -1,6 +1,7 @@
 #include "core/pages.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <mutex>
 #include <new>
@@ -84,9 +85,14 @@ Pool& pool() {
   return *made;
 }
 
+std::atomic<std::size_t> taken{0};
+
 }  // namespace
 
+std::size_t pieces_taken() { return taken.load(std::memory_order_relaxed); }
+
 void* allocate_pages(std::size_t bytes) {
+  taken.fetch_add(1, std::memory_order_relaxed);
   if (bytes > SIZE_MAX / 2) throw std::bad_alloc();  // no system has it; sums below cannot wrap
   return kPooled ? pool().allocate(bytes) : ::operator new(bytes, std::align_val_t{kLine});
 }

@@ -14,4 +14,8 @@ namespace fd {
 void* allocate_pages(std::size_t bytes);
 void free_pages(void* memory) noexcept;
 
+// How many pieces this process has taken so far: what is said to allocate nothing can be held to
+// it.
+std::size_t pieces_taken();
+
 }  // namespace fd

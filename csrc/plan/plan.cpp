@@ -36,6 +36,14 @@ double Plan::input_bytes() const {
   return sizeof(float) * std::accumulate(input_floats_.begin(), input_floats_.end(), 0.0);
 }
 
+std::ptrdiff_t Plan::output_floats() const {
+  return std::accumulate(output_floats_.begin(), output_floats_.end(), std::ptrdiff_t{0});
+}
+
+std::ptrdiff_t Plan::input_floats() const {
+  return std::accumulate(input_floats_.begin(), input_floats_.end(), std::ptrdiff_t{0});
+}
+
 double Plan::run_bytes(int capacity) const {
   return capacity *
          (sizeof(float) * static_cast<double>(arena_floats_) + input_bytes() + output_bytes());

@@ -44,9 +44,12 @@ class Plan {
   // Memory that a run of at most `capacity` samples needs.
   std::size_t arena_floats(int capacity) const;
   std::size_t scratch_floats(int capacity) const;  // for each member of a team
-  // Of all outputs (inputs) together, a sample; as doubles, since no file can make them overflow.
+  // Of all outputs (inputs) together, a sample. Bytes are doubles: no file can make those overflow,
+  // and floats are for a plan whose bytes were found to be few.
   double output_bytes() const;
   double input_bytes() const;
+  std::ptrdiff_t output_floats() const;
+  std::ptrdiff_t input_floats() const;
   // Of an arena for `capacity` samples, and of inputs and outputs beside it.
   double run_bytes(int capacity) const;
 

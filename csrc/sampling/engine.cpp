@@ -61,7 +61,7 @@ class PlannedEngine : public Engine {
                        (team ? "shared steps"
                              : "blocks of up to " + std::to_string(network_.block()) + " samples") +
                        " at batch " + std::to_string(batch) + "\n";
-    return text + network_.step().describe(regime_of(batch));
+    return text + network_.describe(regime_of(batch));
   }
 
   std::size_t sample(const SampleRequest& request, float* out) const override {
@@ -95,21 +95,20 @@ class PlannedEngine : public Engine {
     check_finite("context", context, n, static_cast<std::size_t>(file_.context_width));
     const std::size_t elements = shape().elements();
     const std::size_t chunk = network_.chunk();
+    const auto workspace = network_.lease();
     for (std::size_t first = 0; first < n; first += chunk) {
       const std::size_t count = std::min(chunk, n - first);
-      const float* part_context =
-          context == nullptr ? nullptr
-                             : context + first * static_cast<std::size_t>(file_.context_width);
-      const auto stepper =
-          network_.stepper(times + first, count, part_context, count, count, count);
-      std::vector<Ask> asks(count);
-      for (std::size_t i = 0; i < count; ++i) {
-        asks[i].sample = static_cast<std::uint32_t>(i);
-        asks[i].row = static_cast<std::int32_t>(i);
-        asks[i].x = x + (first + i) * elements;
-        asks[i].m = m + (first + i) * elements;
+      Conditions conditions;
+      conditions.times = times + first;
+      if (context != nullptr) {
+        conditions.context = context + first * static_cast<std::size_t>(file_.context_width);
       }
-      answer(*stepper, asks);
+      conditions.rows = conditions.n = conditions.fewest = conditions.most = count;
+      conditions.every_row = false;
+      const PlanStepper stepper(network_, conditions, *workspace);
+      std::vector<Ask> asks = asks_of(count, x + first * elements, m + first * elements);
+      for (std::size_t i = 0; i < count; ++i) asks[i].row = static_cast<std::int32_t>(i);
+      answer(stepper, asks);
     }
   }
 
@@ -118,39 +117,42 @@ class PlannedEngine : public Engine {
     const auto threads = static_cast<std::size_t>(this->threads());
     const bool team_works = batch < threads;
     const std::size_t count =
-        team_works ? batch : std::min(network_.block(), (batch + threads - 1) / threads);
-    const auto stepper = network_.stepper(&time, 1, nullptr, count, batch, batch);
-    const std::size_t elements = shape().elements();
-    std::vector<float> x(count * elements, 0.5f), m(count * elements);
-    std::vector<Ask> asks(count);
-    for (std::size_t i = 0; i < count; ++i) {
-      asks[i].sample = static_cast<std::uint32_t>(i);
-      asks[i].x = x.data() + i * elements;
-      asks[i].m = m.data() + i * elements;
+        std::min(network_.block(), team_works ? batch : (batch + threads - 1) / threads);
+    Conditions conditions;
+    conditions.times = &time;
+    conditions.rows = 1;
+    conditions.n = count;
+    conditions.fewest = conditions.most = batch;
+    conditions.every_row = false;  // so that row_request is run, too
+    const auto workspace = network_.lease();
+    const PlanStepper stepper(network_, conditions, *workspace);
+    std::vector<float> x(count * shape().elements(), 0.5f), m(x.size());
+    const std::vector<Ask> asks = asks_of(count, x.data(), m.data());
+    std::vector<StepTime> times;
+    for (const Part* part : {&network_.row_request(), &network_.step()}) {
+      for (std::size_t i = 0; i < part->plan.step_count(); ++i) {
+        const Step& step = part->plan.step(i);
+        StepTime timed;
+        timed.step = (part == &network_.row_request() ? "row_request: " : "") +
+                     step.describe(regime_of(batch).index());
+        timed.path = step.path;
+        timed.seconds = std::numeric_limits<double>::infinity();
+        timed.flops = step.flops();
+        timed.samples = static_cast<int>(count);
+        times.push_back(timed);
+      }
     }
-    const Plan& plan = network_.step();
-    std::vector<double> least(plan.step_count(), std::numeric_limits<double>::infinity());
     run_team(team_works ? this->threads() : 1, [&](Team& team) {
-      std::vector<double> seconds(plan.step_count());
+      std::vector<double> seconds(times.size());
       for (int k = 0; k < repeats; ++k) {
         std::fill(seconds.begin(), seconds.end(), 0.0);
-        stepper->predict(asks.data(), count, team, team.rank(), seconds.data());
+        stepper.predict(asks.data(), count, team, 0, seconds.data());
         team.barrier();
         for (std::size_t i = 0; i < seconds.size() && team.rank() == 0; ++i) {
-          least[i] = std::min(least[i], seconds[i]);
+          times[i].seconds = std::min(times[i].seconds, seconds[i]);
         }
       }
     });
-    std::vector<StepTime> times;
-    for (std::size_t i = 0; i < plan.step_count(); ++i) {
-      StepTime step;
-      step.step = plan.step(i).describe(regime_of(batch).index());
-      step.path = plan.step(i).path;
-      step.seconds = least[i];
-      step.flops = plan.step(i).flops();
-      step.samples = static_cast<int>(count);
-      times.push_back(step);
-    }
     return times;
   }
 
@@ -160,6 +162,18 @@ class PlannedEngine : public Engine {
     if (batch < threads) return Regime::of(static_cast<int>(batch), true);
     const std::size_t share = (batch + threads - 1) / threads;
     return Regime::of(static_cast<int>(std::min(network_.block(), share)), false);
+  }
+
+  // One ask for each of `count` samples.
+  std::vector<Ask> asks_of(std::size_t count, const float* x, float* m) const {
+    const std::size_t elements = shape().elements();
+    std::vector<Ask> asks(count);
+    for (std::size_t i = 0; i < count; ++i) {
+      asks[i].sample = static_cast<std::uint32_t>(i);
+      asks[i].x = x + i * elements;
+      asks[i].m = m + i * elements;
+    }
+    return asks;
   }
 
   // Blocks of about the same size by the threads, or all of them together on few asks.
@@ -204,14 +218,24 @@ class PlannedEngine : public Engine {
   }
 
   std::size_t run(const SampleRequest& request, float* out) const {
-    std::vector<float> times(request.table.rows);
+    const auto workspace = network_.lease();
+    std::vector<float>& times = workspace->times;
+    times.resize(request.table.rows);
     for (std::size_t k = 0; k < times.size(); ++k) {
       times[k] = static_cast<float>(request.table.data[k * kTableColumns]);
     }
-    const std::size_t asks = request.n * (request.guidance != nullptr ? 2 : 1);
-    const auto stepper =
-        network_.stepper(times.data(), times.size(), request.context, request.n, request.n, asks);
-    return run_loop(request, shape(), *stepper, threads(), network_.options().isa, out);
+    Conditions conditions;
+    conditions.times = times.data();
+    conditions.rows = times.size();
+    conditions.context = request.context;
+    conditions.n = conditions.fewest = request.n;
+    conditions.unconditional = request.guidance != nullptr;
+    conditions.most = request.guidance != nullptr ? 2 * request.n : request.n;
+    const PlanStepper stepper(network_, conditions, *workspace);
+    const std::size_t rows = run_loop(request, shape(), stepper, threads(), network_.options().isa,
+                                      workspace->loop, out);
+    workspace->let_go_of_excess();
+    return rows;
   }
 
   EngineFile file_;

@@ -44,7 +44,9 @@ class Engine {
                        float* m) const = 0;
 
   // Where the time of one evaluation of `batch` samples goes: the least of `repeats` runs by one
-  // thread (by all of them, where the batch is run by a team), a step each.
+  // thread (by all of them, where the batch is run by a team), a step each. Those of row_request
+  // come first and say so; a request runs them for each row and distinct context once, not in every
+  // evaluation.
   virtual std::vector<StepTime> profile(std::size_t batch, int repeats) const = 0;
 };
 

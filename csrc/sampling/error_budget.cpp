@@ -50,8 +50,8 @@ struct Layer {
 
 std::vector<float> Network::probe() {
   const Regime regime = Regime::of(static_cast<int>(std::min(block_, kProbes)), false);
-  step_.pack(regime);
-  const std::size_t elements = static_cast<std::size_t>(step_.output_floats(0));
+  step_.plan.pack(regime);
+  const std::size_t elements = static_cast<std::size_t>(step_.plan.output_floats(0));
   std::vector<float> x(kProbes * elements), m(kProbes * elements), times(kProbes);
   std::vector<float> contexts(kProbes * static_cast<std::size_t>(file_.context_width), 0.0f);
   std::uint64_t seeds[kProbes];
@@ -67,8 +67,14 @@ std::vector<float> Network::probe() {
   noise.n = kProbes;
   noise.count = elements;
   noise_normal(noise, x.data(), 1);
-  const auto stepper = this->stepper(times.data(), kProbes, contexts.data(), kProbes, kProbes,
-                                     kProbes * static_cast<std::size_t>(options_.threads));
+  Conditions conditions;
+  conditions.times = times.data();
+  conditions.context = contexts.data();
+  conditions.rows = conditions.n = conditions.fewest = kProbes;
+  conditions.every_row = false;
+  conditions.most = kProbes * static_cast<std::size_t>(options_.threads);
+  const auto workspace = lease();
+  const PlanStepper stepper(*this, conditions, *workspace);
   std::vector<Ask> asks(kProbes);
   for (std::size_t i = 0; i < kProbes; ++i) {
     asks[i].sample = static_cast<std::uint32_t>(i);
@@ -78,13 +84,13 @@ std::vector<float> Network::probe() {
   }
   Team alone = Team::alone();
   for (std::size_t first = 0; first < kProbes; first += block_) {
-    stepper->predict(asks.data() + first, std::min(block_, kProbes - first), alone, 0);
+    stepper.predict(asks.data() + first, std::min(block_, kProbes - first), alone, 0);
   }
   return m;
 }
 
 void Network::spend_error(Tuner& tuner, const std::vector<Regime>& regimes) {
-  const std::vector<ConvStep*> convs = step_.convolutions();
+  const std::vector<ConvStep*> convs = step_.plan.convolutions();
   const Regime regime = Regime::of(static_cast<int>(std::min(block_, kProbes)), false);
   std::vector<std::size_t> chosen;
   std::ostringstream name;
@@ -103,7 +109,7 @@ void Network::spend_error(Tuner& tuner, const std::vector<Regime>& regimes) {
     tuner.remember(name.str(), text);
   }
   for (const Regime& each : regimes) {
-    packed_[each.index()] = false;  // choices have changed
+    step_.packed[each.index()] = false;  // choices have changed
     for (std::size_t index : chosen) {
       ConvChoice choice;
       if (convs[index]->coarse(each, &choice)) convs[index]->set(each, choice);

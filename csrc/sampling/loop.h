@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "core/cpu_features.h"
+#include "sampling/loop_memory.h"
 #include "sampling/request.h"
 #include "sampling/stepper.h"
 
@@ -26,11 +27,9 @@ struct LoopShape {
 };
 
 // x after all rows of the request's table, or after the one at which it was stopped, into
-// out [n, C, H, W]; the number of rows done. At most `threads` threads (0: the default).
+// out [n, C, H, W]; the number of rows done. At most `threads` threads (0: the default). Allocates
+// nothing where `memory` has seen a request as large.
 std::size_t run_loop(const SampleRequest& request, const LoopShape& shape, const Stepper& stepper,
-                     int threads, Isa isa, float* out);
-
-// Bytes that run_loop allocates for n samples of this shape and table, beside the stepper's own.
-std::size_t loop_bytes(const TableView& table, const LoopShape& shape, std::size_t n, bool guided);
+                     int threads, Isa isa, LoopMemory& memory, float* out);
 
 }  // namespace fd

@@ -4,40 +4,26 @@
 #include <new>
 
 namespace fd {
-namespace {
 
-constexpr std::align_val_t kAlignment{64};
-
-std::size_t array_bytes(const TableView& table, std::size_t n, std::size_t elements, bool guided) {
+void LoopMemory::hold(const TableView& table, std::size_t n, std::size_t elements, bool guided) {
   const Depths depths = table_depths(table);
-  const int arrays = depths.x + 1 + depths.m + (guided ? 1 : 0) + (scales_input(table) ? 1 : 0);
-  const std::size_t bytes = static_cast<std::size_t>(arrays) * sizeof(float);
-  if (elements != 0 && n > SIZE_MAX / bytes / elements) throw std::bad_alloc();
-  return bytes * n * elements;
+  n_ = n;
+  elements_ = elements;
+  x_arrays_ = static_cast<std::size_t>(depths.x) + 1;
+  m_arrays_ = static_cast<std::size_t>(depths.m);
+  guided_ = guided;
+  const std::size_t arrays =
+      x_arrays_ + m_arrays_ + (guided ? 1 : 0) + (scales_input(table) ? 1 : 0);
+  if (elements != 0 && n > SIZE_MAX / sizeof(float) / arrays / elements) throw std::bad_alloc();
+  arrays_.hold(arrays * n * elements);
+  table_weights(table, &rows);
+  factors.resize(guided ? n : 0);
+  asks.resize(guided ? 2 * n : n);
 }
 
-float* allocate(std::size_t bytes) {
-  return static_cast<float*>(::operator new(bytes, kAlignment));  // not touched here
-}
-
-}  // namespace
-
-void LoopMemory::Free::operator()(float* memory) const { ::operator delete(memory, kAlignment); }
-
-LoopMemory::LoopMemory(const TableView& table, std::size_t n, std::size_t elements, bool guided)
-    : factors(guided ? n : 0),
-      asks(guided ? 2 * n : n),
-      n_(n),
-      elements_(elements),
-      x_arrays_(static_cast<std::size_t>(table_depths(table).x) + 1),
-      m_arrays_(static_cast<std::size_t>(table_depths(table).m)),
-      guided_(guided),
-      memory_(allocate(array_bytes(table, n, elements, guided))) {}
-
-std::size_t LoopMemory::bytes(const TableView& table, std::size_t n, std::size_t elements,
-                              bool guided) {
-  return array_bytes(table, n, elements, guided) + (guided ? n : 0) * sizeof(float) +
-         (guided ? 2 : 1) * n * sizeof(Ask) + table.rows * sizeof(RowWeights);
+std::size_t LoopMemory::bytes() const {
+  return (arrays_.size() + factors.capacity()) * sizeof(float) + asks.capacity() * sizeof(Ask) +
+         rows.capacity() * sizeof(RowWeights);
 }
 
 }  // namespace fd

@@ -23,13 +23,11 @@ bool scales_input(const TableView& table) {
   return false;
 }
 
-std::vector<RowWeights> table_weights(const TableView& table) {
-  std::vector<RowWeights> rows;
-  rows.reserve(table.rows);
+void table_weights(const TableView& table, std::vector<RowWeights>* rows) {
+  rows->clear();
   for (std::size_t k = 0; k < table.rows; ++k) {
-    rows.push_back(row_weights(table.data + k * kColumnCount));
+    rows->push_back(row_weights(table.data + k * kColumnCount));
   }
-  return rows;
 }
 
 }  // namespace fd

@@ -14,6 +14,6 @@ struct Depths {
 
 Depths table_depths(const TableView& table);
 bool scales_input(const TableView& table);  // whether any row's in_scale is not 1
-std::vector<RowWeights> table_weights(const TableView& table);
+void table_weights(const TableView& table, std::vector<RowWeights>* rows);
 
 }  // namespace fd

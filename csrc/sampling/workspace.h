@@ -1,59 +1,28 @@
-// Memory for requests, kept from one to the next.
+// All memory of one request, kept from one to the next.
 #pragma once
 
-#include <memory>
-#include <mutex>
-#include <utility>
+#include <cstddef>
 #include <vector>
 
-#include "plan/aligned.h"
+#include "sampling/loop_memory.h"
+#include "sampling/request_values.h"
+#include "sampling/worker_memory.h"
 
 namespace fd {
 
-// What one member of a team computes in.
-struct WorkerMemory {
-  AlignedFloats arena, scratch, staging;
-};
-
 struct Workspace {
   std::vector<WorkerMemory> workers;
-};
+  std::vector<float> times;  // of the table's rows
+  RequestValues values;
+  LoopMemory loop;
 
-struct WorkspaceSize {
-  std::size_t workers = 0, arena = 0, scratch = 0, staging = 0;  // floats, each worker's
-};
-
-// Hands out workspaces that nobody else has, of at least the size asked for: a new one only where
-// none is free.
-class WorkspacePool {
- public:
-  class Lease {
-   public:
-    Lease(WorkspacePool* pool, std::unique_ptr<Workspace> workspace)
-        : pool_(pool), workspace_(std::move(workspace)) {}
-    Lease(Lease&&) = default;
-    Lease& operator=(Lease&& other) {
-      std::swap(pool_, other.pool_);
-      std::swap(workspace_, other.workspace_);
-      return *this;
-    }
-    ~Lease() {
-      if (workspace_ != nullptr) pool_->give_back(std::move(workspace_));
-    }
-    Workspace& operator*() const { return *workspace_; }
-    Workspace* operator->() const { return workspace_.get(); }
-
-   private:
-    WorkspacePool* pool_;
-    std::unique_ptr<Workspace> workspace_;
-  };
-
-  Lease take(const WorkspaceSize& size);
-
- private:
-  void give_back(std::unique_ptr<Workspace> workspace);
-  std::mutex mutex_;
-  std::vector<std::unique_ptr<Workspace>> free_;
+  // Gives back what grows with a request, where one has taken so much that allocating it anew does
+  // not show beside computing in it.
+  void let_go_of_excess() {
+    constexpr std::size_t kKept = std::size_t{256} << 20;  // bytes
+    if (values.bytes() > kKept) values = RequestValues();
+    if (loop.bytes() > kKept) loop = LoopMemory();
+  }
 };
 
 }  // namespace fd

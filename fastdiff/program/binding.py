@@ -2,8 +2,8 @@
 
     constant       weights alone                       computed when the program is made
     row            t                                   once a table: a value for each of its rows
-    request        context                             once a request: a value for each sample
-    row_request    t and context, but not x            once a request, for each row and sample
+    request        context                             once a request: a value for each context
+    row_request    t and context, but not x            once a request, for each row and context
     step           x                                   in the loop, and only this
 
 The parts are programs. A value that one part makes and a later one reads is an output there and an

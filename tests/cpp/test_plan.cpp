@@ -9,7 +9,6 @@
 #include "core/error.h"
 #include "cpu/dispatch.h"
 #include "plan/aligned.h"
-#include "plan/merge.h"
 #include "plan/plan.h"
 #include "sampling/engine.h"
 
@@ -123,22 +122,6 @@ TEST(an_op_in_place_reads_its_input_in_another_order) {
   const int d = first.output;
   rows.outputs = {add_node(&rows, Op::binary, {c, d}, {3, 2}).output};
   check_values(run(rows, {1, 2, 3, 4, 5, 6}), {4, 8, 8, 12, 12, 16});
-}
-
-// Two parts of a file may use one name for different things, but where they meet.
-TEST(merged_programs_keep_names_apart) {
-  const float two[] = {2}, five[] = {5, 6, 7};
-  Program first, second;
-  const int t = add_input(&first, "t", {1});
-  add_value(&first, "c", {1}, two);
-  first.outputs = {add_node(&first, Op::binary, {t, 1}, {1}).output};  // v2 = t * 2
-  first.nodes[0].binary = fd::Binary::mul;
-  const int made = add_input(&second, "v2", {1});
-  const int c = add_value(&second, "c", {3}, five);
-  const int t_too = add_node(&second, Op::binary, {made, c}, {3}).output;  // v2 + 5, 6, 7
-  second.values[static_cast<std::size_t>(t_too)].name = "t";
-  second.outputs = {t_too};
-  check_values(run(fd::merged(first, second), {10}), {25, 26, 27});
 }
 
 TEST(a_file_that_asks_for_terabytes_is_refused) {

@@ -87,6 +87,8 @@ def test_a_file_that_was_read_can_be_written_again():
         f.name: getattr(read_bytes(tiny()), f.name)
         for f in dataclasses.fields(engine_file.EngineFile)
     }
+    for name in ("levels", "input_scale", "input_shift"):
+        del facts[name]
     assert engine_bytes(facts.pop("split"), **facts) == tiny()
 
 

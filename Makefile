@@ -13,7 +13,7 @@ FUZZ_SECONDS ?= 600
 COMPARED := --context each --n 25 --guidance 2
 
 .PHONY: sprites test cpp-build cpp-test lint nvcc-check check-long fuzz gpu-check bench bench-native \
-  train-sprites16 train-pixelcnn-mnist pictures frontier machine clean
+  bench-pixelcnn train-sprites16 train-pixelcnn-mnist pictures frontier machine clean
 .DELETE_ON_ERROR:
 
 sprites: $(VENV)/.base
@@ -89,6 +89,11 @@ bench-native: $(VENV)/.bench cpp-build
 	$(BIN)/python benchmarks/native.py --out benchmarks/results
 	$(BIN)/python benchmarks/native_plot.py benchmarks/results/native-*.json docs/images/native.png
 	$(BIN)/python benchmarks/startup.py --program $(BUILD)/fastdiff-run --out benchmarks/results
+
+# PixelCNN against the naive loop: some four minutes.
+bench-pixelcnn: $(VENV)/.dev
+	$(BIN)/python benchmarks/pixelcnn.py --out benchmarks/results
+	$(BIN)/python benchmarks/pixelcnn_plot.py benchmarks/results/pixelcnn-*.json docs/images/pixelcnn.png
 
 train-sprites16: $(VENV)/.base
 	$(BIN)/python recipes/sprites16_data.py --source ../shared/data/sprites --out data

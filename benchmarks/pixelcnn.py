@@ -215,7 +215,7 @@ def main() -> None:
         path = args.out / f"pixelcnn-{slug}.json"
         path.write_text(json.dumps(run, indent=1) + "\n")
         print(path)
-    return None
+    return
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The measured table of docs/pixelcnn.md: ``python pixelcnn_table.py FILE``, from pixelcnn.py's JSON."""
+"""The measured table of docs/pixelcnn.md: ``python pixelcnn_table.py FILE`` of pixelcnn.py's."""
 
 from __future__ import annotations
 

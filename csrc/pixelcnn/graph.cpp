@@ -199,7 +199,6 @@ PixelStep Reader::step_of(const Node& node, const NodeEpilogue& entry, int first
 void Reader::read_conv(const Node& node) {
   const auto& kernel = value(node.inputs[1]).shape;
   const auto& out = value(node.output).shape;
-  if (node.groups != 1) refuse(node, " with groups");
   if (node.stride[0] != 1 || node.stride[1] != 1) refuse(node, " with a stride");
   if (!is_map(out) || !is_map(value(node.inputs[0]).shape)) {
     refuse(node, " that changes the image's size");
@@ -219,7 +218,9 @@ void Reader::read_conv(const Node& node) {
   PixelOp op;
   op.conv = true;
   op.channels = static_cast<int>(out[0]);
-  op.in = in.map, op.in_first = in.channel, op.in_channels = static_cast<int>(kernel[1]);
+  op.in = in.map, op.in_first = in.channel,
+  op.in_channels = static_cast<int>(kernel[1]) * node.groups;
+  op.groups = node.groups;
   op.kernel = static_cast<int>(kernel[2] * kernel[3]);
   op.weight = value(node.inputs[1]).constant;
   if (node.inputs.size() > 2 && node.inputs[2] >= 0) op.bias = value(node.inputs[2]).constant;

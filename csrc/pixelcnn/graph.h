@@ -5,6 +5,7 @@
 // concatenations of channels are gone: they only say where a channel is made.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -47,9 +48,9 @@ struct PixelTap {
 struct PixelOp {
   bool conv = false;
   int out = -1, first = 0, channels = 0;
-  // A convolution's: weight [channels, in_channels, kernel], those taps that reach into the image
-  // and are not zero.
-  int in = -1, in_first = 0, in_channels = 0, kernel = 0;
+  // A convolution's: weight [channels, in_channels / groups, kernel], those taps that reach into
+  // the image and are not zero.
+  int in = -1, in_first = 0, in_channels = 0, groups = 1, kernel = 0;
   const float* weight = nullptr;
   const float* bias = nullptr;
   std::vector<int> order;  // of the weight's output channels: the op's c-th; empty: as they stand
@@ -63,8 +64,10 @@ struct PixelOp {
     return order.empty() ? channel : order[static_cast<std::size_t>(channel)];
   }
   float weight_at(int out_channel, int in_channel, int tap) const {
-    const std::ptrdiff_t row = std::ptrdiff_t{row_of(out_channel)} * in_channels + in_channel;
-    return weight[row * kernel + tap];
+    const int row = row_of(out_channel), each = in_channels / groups;
+    if (groups > 1 && in_channel / each != row / (channels / groups)) return 0;
+    const int in = groups > 1 ? in_channel % each : in_channel;
+    return weight[(std::ptrdiff_t{row} * each + in) * kernel + tap];
   }
   float bias_at(int channel) const { return bias == nullptr ? 0.0f : bias[row_of(channel)]; }
 };

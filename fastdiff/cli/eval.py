@@ -68,12 +68,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _prepare(args: argparse.Namespace) -> tuple[Engine, Features]:
+    from fastdiff.checkpoint import load
     from fastdiff.cli.requests import parse_options
     from fastdiff.engine import compile as compile_engine
     from fastdiff.metrics.features_file import load_features, packaged_features
+    from fastdiff.models.kinds import expect_diffusion
 
     engine = compile_engine(
-        args.model,
+        expect_diffusion(load(args.model)),
         args.sampler or DEFAULT_SAMPLER,
         args.steps,
         backend=args.backend,

@@ -55,10 +55,12 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.program is not None:
         from fastdiff.checkpoint import load
-        from fastdiff.models.kinds import expect_diffusion
+        from fastdiff.models.model import DiffusionModel
+        from fastdiff.pixelcnn.lower import lower as lower_pixels
         from fastdiff.program.lower import lower
 
-        print(lower(expect_diffusion(load(args.program))))
+        model = load(args.program)
+        print(lower(model) if isinstance(model, DiffusionModel) else lower_pixels(model))
         return 0
     facts = gather()
     if args.json:

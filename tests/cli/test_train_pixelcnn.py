@@ -81,8 +81,9 @@ def test_other_commands_say_that_they_expect_a_diffusion_model(data, tmp_path, c
     assert call(*data, *sizes, "--steps", 1) == 0
     model = tmp_path / "run" / "model.safetensors"
     capsys.readouterr()
+    assert call("info", "--program", model) == 0
+    assert "-> v" in capsys.readouterr().out
     for args in (
-        ["info", "--program", model],
         ["info", "--table", "ddim:5", "--model", model],
         ["eval", "--model", model],
     ):

@@ -52,7 +52,8 @@ PYTHON = {
     "export": {"checkpoint", "engine", "errors", "models", "samplers", "schedules"},
     "cli": {
         "_native", "_version", "backends", "checkpoint", "data", "engine", "errors", "metrics",
-        "models", "pixel_engine", "program", "requests", "samplers", "schedules", "train",
+        "models", "pixel_engine", "pixelcnn", "program", "requests", "samplers", "schedules",
+        "train",
     },
     "__main__": {"cli"},
 }  # fmt: skip

@@ -60,5 +60,23 @@ def table(run: Run) -> str:
     return "\n".join(lines)
 
 
+def memory(run: Run) -> str:
+    """A sentence about what is kept, and one about bfloat16's cost in quality."""
+    mib = {n: run["map_bytes"][n] / 2**20 for n in ("1", "1024")}
+    text = (
+        f"The layers of a request take {mib['1']:.1f} MiB for one image and {mib['1024']:,.0f} MiB "
+        "for 1,024, which are drawn in chunks."
+    )
+    bits = run["bits_per_dimension"]
+    if bits is not None and "bfloat16" in bits:
+        text += (
+            f" Under `{bits['model']}`, {bits['images']:,} test images take "
+            f"{bits['float32']:.5f} bits per dimension in float32 and {bits['bfloat16']:.5f} in "
+            "bfloat16."
+        )
+    return text
+
+
 if __name__ == "__main__":
-    print(table(json.loads(Path(sys.argv[1]).read_text())))
+    measured = json.loads(Path(sys.argv[1]).read_text())
+    print(f"{table(measured)}\n\n{memory(measured)}")

@@ -1,5 +1,5 @@
-// An autoregressive model's file: planned, and run where that takes milliseconds. What is drawn must
-// not depend on slope, batch or threads, to the bit.
+// An autoregressive model's file: planned, and run where that takes milliseconds. What is drawn
+// must not depend on slope, batch or threads, to the bit.
 #pragma once
 
 #include <cstdint>

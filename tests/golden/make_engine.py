@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from fastdiff.program.binding import Split, split
-from fastdiff.program.engine_file import engine_bytes
+from fastdiff.program.engine_file import autoregressive_bytes, engine_bytes
 from fastdiff.program.ir import BATCH, Node, Program, Value
 from fastdiff.program.passes.fuse_epilogue import fuse_epilogue
 from fastdiff.program.passes.fuse_pool import fuse_pool
@@ -151,10 +151,49 @@ def small() -> bytes:
     )
 
 
+def pixels() -> bytes:
+    """An autoregressive model's file: two colours, four levels, a gate, a context, 3x4 pixels."""
+    b = Builder()
+    b.values = {"x": Value((BATCH, 2, 3, 4)), "context": Value((BATCH, 3))}
+    n, w = b.node, b.weight
+    seen = np.zeros((4, 2, 3, 3), dtype=np.float32)  # rows above, and to the left
+    seen[:, :, 0] = seen[:, :, 1, 0] = 1
+    seen[2:, :1, 1, 1] = 1  # the second colour's features see the first
+    by_colour = np.kron(np.tril(np.ones((2, 2))), np.ones((2, 2))).astype(np.float32)
+    first = b.constant("first", b.random.integers(-4, 5, (4, 2, 3, 3)).astype(np.float32) * seen)
+    last = b.random.integers(-4, 5, (8, 4)).astype(np.float32)
+    last *= np.repeat(by_colour, 2, axis=0)
+    shift = n("linear", ["context", w(4, 3), ""], (4,))
+    shift = n("reshape", [shift], (4, 1, 1), shape=(BATCH, 4, 1, 1))
+    h = n("conv2d", ["x", first, w(4)], (4, 3, 4), **PLAIN)
+    h = n("binary", [h, shift], (4, 3, 4), kind="add")
+    gate = n("unary", [h], (4, 3, 4), kind="sigmoid")
+    h = n("binary", [n("unary", [h], (4, 3, 4), kind="tanh"), gate], (4, 3, 4), kind="mul")
+    flat = b.constant("last", last[:, :, None, None])
+    h = n("conv2d", [h, flat, w(8)], (8, 3, 4), **{**PLAIN, "padding": (0, 0)})
+    h = n("reshape", [h], (2, 4, 3, 4), shape=(BATCH, 2, 4, 3, 4))
+    h = n("permute", [h], (4, 2, 3, 4), dims=(0, 2, 1, 3, 4))
+    program = Program("pixels", ("x", "context"), (h,), b.values, b.constants, tuple(b.nodes))
+    parts = split(program.check()).parts()
+    return autoregressive_bytes(
+        Split(**{time: fuse_epilogue(part) for time, part in parts.items()}),
+        name="pixels",
+        sample_shape=(2, 3, 4),
+        levels=4,
+        input_scale=2 / 3,
+        input_shift=-1.0,
+        context_width=3,
+        labels=(),
+    )
+
+
 if __name__ == "__main__":
     golden = Path(__file__).parent
     corpus = golden.parent / "fuzz" / "corpus"
     (golden / "tiny.fdiff").write_bytes(tiny())
     (corpus / "tiny.fdiff").write_bytes(tiny())
     (corpus / "small.fdiff").write_bytes(small())
+    (golden / "pixels.fdiff").write_bytes(pixels())
+    for folder in (corpus, corpus.parent / "corpus_run"):
+        (folder / "pixels.fdiff").write_bytes(pixels())
     (corpus / "newer.fdiff").write_bytes(small().replace(b'format\\":1', b'format\\":2'))

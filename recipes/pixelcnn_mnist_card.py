@@ -71,21 +71,14 @@ here was checked for likeness to single training images.
 """
 
 
-def loss_curve(run: Path, path: Path) -> None:
-    """Draws the loss (mean over 100 steps) and the held-out figure against the step."""
+def loss_curve(log: Path, test: BitsPerDimension, path: Path) -> None:
+    """Draws the loss (mean over 100 steps) against the step, over the finished model's figure."""
+    with log.open() as file:
+        rows = {int(r["step"]): float(r["loss"]) for r in csv.DictReader(file)}
+    steps = sorted(rows)
     figure, axes = plt.subplots(figsize=(6.4, 3.2), dpi=100)
-    for name, column, colour, label in (
-        ("loss.csv", "loss", "#3465a4", "training"),
-        ("held_out.csv", "bits_per_dimension", "#cc0000", "averaged weights, 1,000 test images"),
-    ):
-        with (run / name).open() as file:
-            rows = {int(r["step"]): float(r[column]) for r in csv.DictReader(file)}
-        steps = sorted(rows)
-        marker = "o" if name == "held_out.csv" else None
-        axes.plot(
-            steps, [rows[s] for s in steps], color=colour, linewidth=1.2, marker=marker,
-            markersize=3, label=label,
-        )  # fmt: skip
+    axes.plot(steps, [rows[s] for s in steps], color="#3465a4", linewidth=1.2, label="training")
+    axes.axhline(test.mean, color="#cc0000", linewidth=1, linestyle="--", label="test, finished")
     axes.set_ylim(0.75, 1.4)
     axes.set_xlabel("optimiser step")
     axes.set_ylabel("bits per dimension")
@@ -145,7 +138,7 @@ def main() -> None:
         remark=f"| | {args.remark} |\n" if args.remark else "",
     )
     (ZOO / f"{NAME}.md").write_text(card)
-    loss_curve(args.run, ZOO / f"{NAME}-loss.png")
+    loss_curve(args.run / "loss.csv", test, ZOO / f"{NAME}-loss.png")
     print(f"test {test}, training {train}")
 
 

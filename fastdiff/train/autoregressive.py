@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,11 +18,15 @@ from fastdiff.models.autoregressive import AutoregressiveModel
 from fastdiff.models.kinds import AnyModel, expect_autoregressive
 from fastdiff.pixelcnn.naive import sample_naive
 from fastdiff.train.config import TrainConfig
+from fastdiff.train.norms import measure_norms
 from fastdiff.train.slots import Slots
 
 # Two rows of a grid: the reference draws a pixel a forward, and training waits for it.
 UNCONDITIONAL = 16
 OF_EACH_CLASS = 2
+# Batches that the averaged weights see, to measure batch norms of their own. Statistics of small
+# batches are worse ones: on MNIST, 16 images at a time cost 0.015 bits more than 100.
+NORM_BATCHES, NORM_BATCH_SIZE = 8, 128
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,12 @@ class LevelBatches:
         self.levels = to_levels(images.x, model.levels)
         self.slots = Slots(images, config)
 
+    def of_size(self, batch_size: int) -> LevelBatches:
+        """Batches of another size from the same images."""
+        other = copy.copy(self)
+        other.slots = Slots(self.slots.images, replace(self.slots.config, batch_size=batch_size))
+        return other
+
     def __call__(self, step: int) -> LevelBatch:
         """The batch of optimiser step ``step``, counted from 0."""
         shown = self.slots(step)
@@ -60,6 +71,7 @@ class LevelPrediction:
     def __init__(self, model: AutoregressiveModel, images: ImageSet, config: TrainConfig) -> None:
         self.facts: dict[str, Any] = {"levels": model.levels}
         self.batches = LevelBatches(model, images, config)
+        self.norm_batches = self.batches.of_size(NORM_BATCH_SIZE)
         self.conditional = model.context_width > 0
 
     def predict(self, module: nn.Module, batch: LevelBatch) -> Tensor:
@@ -70,6 +82,14 @@ class LevelPrediction:
     def loss(self, predicted: Tensor, batch: LevelBatch) -> Tensor:
         """The mean cross-entropy, in bits."""
         return nn.functional.cross_entropy(predicted, batch.levels) / math.log(2.0)
+
+    def settle(self, module: nn.Module, device: torch.device) -> None:
+        """Measures the batch norms of the averaged weights."""
+
+        def show(k: int) -> None:
+            self.predict(module, self.norm_batches(k).to(device))
+
+        measure_norms(module, show, NORM_BATCHES)
 
     def judge(self, model: AnyModel, held_out: ImageSet) -> dict[str, float]:
         """Bits per dimension."""

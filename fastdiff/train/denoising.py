@@ -89,6 +89,9 @@ class Denoising:
         """The mean squared error."""
         return nn.functional.mse_loss(predicted, batch.target)
 
+    def settle(self, module: nn.Module, device: torch.device) -> None:
+        """Nothing: a denoiser does with the average of the trained norms."""
+
     def judge(self, model: AnyModel, held_out: ImageSet) -> dict[str, float]:
         """The mean squared noise error at a few levels."""
         errors = noise_error(expect_diffusion(model), held_out, draws=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 import signal
@@ -99,6 +100,7 @@ class Trainer:
         for log in (self._log, self._held_out_log):
             log.forget_beyond(self.step)
         self._losses: list[float] = []
+        self._averaged: tuple[int, AnyModel] | None = None
         self._stop = False
 
     def train_step(self, batch: Any) -> float:
@@ -107,8 +109,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         batch = batch.to(self.device)
-        enabled = self.config.precision == "bfloat16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=enabled):
+        with self._autocast():
             predicted = self.objective.predict(self.module, batch)
         loss = self.objective.loss(predicted.float(), batch)
         self.optimizer.zero_grad(set_to_none=True)
@@ -160,6 +161,10 @@ class Trainer:
             for number, handler in previous.items():
                 signal.signal(number, handler)
 
+    def _autocast(self) -> torch.autocast:
+        enabled = self.config.precision == "bfloat16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
+
     def _done(self) -> bool:
         return self.step >= self.config.steps
 
@@ -180,8 +185,13 @@ class Trainer:
         return path
 
     def averaged(self) -> AnyModel:
-        """The model with the averaged weights."""
-        return replace(self.model, module=self.ema.module)
+        """The model with the averaged weights, as the objective settles them."""
+        if self._averaged is None or self._averaged[0] != self.step:
+            module = copy.deepcopy(self.ema.module)
+            with self._autocast():
+                self.objective.settle(module, self.device)
+            self._averaged = self.step, replace(self.model, module=module)
+        return self._averaged[1]
 
     def sample_grid(self) -> Path:
         """Draws a grid from the averaged model, always from the same seeds."""

@@ -43,6 +43,9 @@ class Objective(Protocol[B]):
     def loss(self, predicted: Tensor, batch: B) -> Tensor:
         """The scalar to descend, from an output in float32."""
 
+    def settle(self, module: nn.Module, device: torch.device) -> None:
+        """Makes a copy of the averaged weights ready for use, in place; may run under autocast."""
+
     def judge(self, model: AnyModel, held_out: ImageSet) -> dict[str, float]:
         """Figures by name, of images that were not trained on."""
 

@@ -2,6 +2,7 @@
 
 import csv
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -112,7 +113,7 @@ def gated(sizes):
     return new_model("gated_pixelcnn", {**sizes, "n_context": 3}, None, labels, "tiny", seed=1)
 
 
-def test_the_average_holds_weights_and_running_statistics(tiny_images, tmp_path):
+def test_the_average_follows_weights_and_running_statistics(tiny_images, tmp_path):
     run = trainer(tiny_images, tmp_path)
     expected = {k: v.clone() for k, v in run.module.state_dict().items()}
     for step in range(3):
@@ -124,9 +125,32 @@ def test_the_average_holds_weights_and_running_statistics(tiny_images, tmp_path)
             else:
                 expected[key] = value.clone()
     assert any("running_var" in key for key in expected)
-    for key, value in run.averaged().module.state_dict().items():
+    for key, value in run.ema.module.state_dict().items():
         assert torch.allclose(value, expected[key], atol=1e-6), key
+    for key, value in run.averaged().module.state_dict().items():
+        if value.is_floating_point() and "running" not in key:
+            assert torch.equal(value, run.ema.module.state_dict()[key]), key
     assert not run.averaged().module.training
+
+
+def test_the_averaged_model_has_statistics_of_its_own(tiny_images, tmp_path):
+    run = trainer(tiny_images, tmp_path)
+    for step in range(3):
+        run.train_step(run.batches(step))
+    kept = {k: v.clone() for k, v in run.ema.module.state_dict().items()}
+    module = run.averaged().module
+    first = module.first.double().eval()
+    larger = LevelBatches(run.model, tiny_images, replace(CONFIG, batch_size=128))
+    batches = [first(larger(k).x.double()) for k in range(8)]
+    mean = torch.stack([v.mean(dim=(0, 2, 3)) for v in batches]).mean(0)
+    var = torch.stack([v.transpose(0, 1).flatten(1).var(dim=1) for v in batches]).mean(0)
+    assert torch.allclose(module.norm.running_mean.double(), mean, rtol=1e-4, atol=1e-6)
+    assert torch.allclose(module.norm.running_var.double(), var, rtol=1e-4)
+    assert {m.momentum for m in module.modules() if hasattr(m, "momentum")} == {0.1}
+    for key, value in run.ema.module.state_dict().items():
+        assert torch.equal(value, kept[key]), "training goes on as if nobody had asked"
+    run.train_step(run.batches(3))
+    assert run.averaged().module is not module
 
 
 @pytest.mark.parametrize("architecture", ["pixelcnn", "gated_pixelcnn"])

@@ -70,7 +70,7 @@ class PlannedPixelEngine final : public PixelEngine {
   void check(const PixelRequest& request) const;
   void choose(const EngineOptions& options);
   std::vector<PixelRegime> candidates(std::size_t n) const;
-  double seconds_per_sample(const PixelRegime& regime) const;
+  double seconds_for(const PixelRegime& regime, std::size_t n) const;
   void run_block(Job& job, PixelWorkspace& work, std::size_t first, int samples, Team& team,
                  bool caller) const;
   void choose_pixels(Job& job, PixelWorkspace& work, std::size_t first, int samples,
@@ -144,20 +144,21 @@ void PlannedPixelEngine::choose(const EngineOptions& options) {
                               std::to_string(graph_.height) + "x" + std::to_string(graph_.width) +
                               (options_.precision == Precision::bf16 ? " bf16" : " f32") + " t" +
                               std::to_string(options_.threads) + " n" + std::to_string(sizes[i]);
-      chosen = tuner.choose(key, names, [&](std::size_t k) { return seconds_per_sample(all[k]); });
+      chosen =
+          tuner.choose(key, names, [&](std::size_t k) { return seconds_for(all[k], sizes[i]); });
     }
     regimes_[sizes[i]] = all[chosen];
   }
   if (options.autotune && options.progress) options.progress(sizes.size(), sizes.size());
 }
 
-// Some subtimes, evenly spread from the first to the last, by all threads at once, since they share
-// caches and memory.
-double PlannedPixelEngine::seconds_per_sample(const PixelRegime& regime) const {
+// A run of n samples: some subtimes, evenly spread from the first to the last, by as many threads
+// at once as have samples, since they share caches and memory.
+double PlannedPixelEngine::seconds_for(const PixelRegime& regime, std::size_t n) const {
   const PixelEvaluator& evaluator = this->evaluator(regime.slope);
   const Wavefront& plan = evaluator.plan();
   const std::int64_t begin = plan.first_subtime(), end = plan.last_subtime() + 1;
-  const int members = regime.together ? 1 : options_.threads;
+  const int members = regime.together ? 1 : std::min(options_.threads, static_cast<int>(n));
   const PixelWorkspaces::Key key{&evaluator, regime.samples,
                                  regime.together ? options_.threads : 1};
   std::vector<std::unique_ptr<PixelWorkspace>> work;
@@ -169,14 +170,16 @@ double PlannedPixelEngine::seconds_per_sample(const PixelRegime& regime) const {
   double seconds = 0;
   run_team(options_.threads, [&](Team& team) {
     Team alone = Team::alone();
-    PixelRun& run = work[regime.together ? 0 : static_cast<std::size_t>(team.rank())]->run;
+    const bool works = regime.together || team.rank() < members;
+    PixelRun& run =
+        work[regime.together || !works ? 0 : static_cast<std::size_t>(team.rank())]->run;
     Team& mine = regime.together ? team : alone;
     for (int k = 0; k < kMeasuredSubtimes; ++k) {
       const std::int64_t subtime = begin + (2 * k + 1) * (end - begin) / (2 * kMeasuredSubtimes);
-      run.step(subtime, mine);  // what it reads comes near
+      if (works) run.step(subtime, mine);  // what it reads comes near
       team.barrier();
       const auto from = std::chrono::steady_clock::now();
-      run.step(subtime, mine);
+      if (works) run.step(subtime, mine);
       team.barrier();
       const auto to = std::chrono::steady_clock::now();
       if (team.rank() == 0) seconds += std::chrono::duration<double>(to - from).count();
@@ -184,7 +187,8 @@ double PlannedPixelEngine::seconds_per_sample(const PixelRegime& regime) const {
   });
   for (auto& each : work) workspaces_.give_back(key, std::move(each));
   const double steps = static_cast<double>(end - begin) / kMeasuredSubtimes;
-  return seconds * steps / (regime.samples * members);
+  const double at_once = 1.0 * regime.samples * members;
+  return seconds * steps * std::max(1.0, static_cast<double>(n) / at_once);
 }
 
 PixelRegime PlannedPixelEngine::regime(std::size_t n) const {

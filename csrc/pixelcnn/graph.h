@@ -64,10 +64,11 @@ struct PixelOp {
     return order.empty() ? channel : order[static_cast<std::size_t>(channel)];
   }
   float weight_at(int out_channel, int in_channel, int tap) const {
-    const int row = row_of(out_channel), each = in_channels / groups;
-    if (groups > 1 && in_channel / each != row / (channels / groups)) return 0;
-    const int in = groups > 1 ? in_channel % each : in_channel;
-    return weight[(std::ptrdiff_t{row} * each + in) * kernel + tap];
+    const std::ptrdiff_t row = row_of(out_channel);
+    if (groups == 1) return weight[(row * in_channels + in_channel) * kernel + tap];
+    const int each = in_channels / groups;
+    if (in_channel / each != row / (channels / groups)) return 0;
+    return weight[(row * each + in_channel % each) * kernel + tap];
   }
   float bias_at(int channel) const { return bias == nullptr ? 0.0f : bias[row_of(channel)]; }
 };

@@ -129,7 +129,7 @@ def check(
         raise FastdiffError(f"top_k: expected at least 1, got {top_k}")
     if given is None:
         if kept.any():
-            raise FastdiffError(f"given: expected levels for {kept.sum()} pixels, got none")
+            raise FastdiffError("given: expected the levels that given_rows keeps, got none")
     elif given.shape not in ((n, C, H, W), (C, H, W)):
         raise FastdiffError(f"given: expected {[n, C, H, W]}, got {list(given.shape)}")
     elif given.size and not 0 <= int(given.min()) <= int(given.max()) < model.levels:

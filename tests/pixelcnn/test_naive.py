@@ -128,7 +128,7 @@ def test_choices_at_the_ends_of_the_distribution():
         ({"temperature": 0.0}, r"temperature: expected a positive number, got 0\.0"),
         ({"temperature": math.nan}, "temperature: expected"),
         ({"top_k": 0}, "top_k: expected at least 1, got 0"),
-        ({"given_rows": 2}, "given: expected levels for given_rows=2, got none"),
+        ({"given_rows": 2}, "given: expected the levels that given_rows keeps, got none"),
         ({"given_rows": 5, "given": np.zeros((1, 4, 5), int)}, "given_rows: expected 0 to 4"),
         ({"given": np.zeros((4, 5), int)}, r"given: expected \[1, 1, 4, 5\], got \[4, 5\]"),
         ({"given": np.full((1, 4, 5), 6)}, "given: expected levels from 0 to 5, got 6 to 6"),

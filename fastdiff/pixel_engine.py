@@ -126,6 +126,7 @@ class PixelEngine:
         each = int(np.prod(shape))
         levels = np.empty((count, *shape), dtype=np.int32)
         done = there = 0
+        cancelled = False
         with tqdm(
             total=count * each, unit="px", unit_scale=True, disable=not progress, desc=self.name,
             leave=False,
@@ -134,10 +135,11 @@ class PixelEngine:
                 chunk = whole.part(first, min(first + batch_size, count))
 
                 def tell(part: int, _: int, before: int = there) -> bool:
+                    nonlocal cancelled
                     bar.update(before + part - bar.n)
-                    return on_progress is None or (
-                        on_progress(before + part, count * each) is not False
-                    )
+                    if on_progress is not None:
+                        cancelled = on_progress(before + part, count * each) is False
+                    return not cancelled
 
                 try:
                     outcome = self._runner.run(replace(chunk, on_progress=tell))
@@ -148,7 +150,8 @@ class PixelEngine:
                 levels[done : done + len(chunk.seeds)] = outcome.levels
                 done += len(chunk.seeds)
                 there += outcome.done
-                if outcome.done < len(chunk.seeds) * each:
+                # Also where the chunk was whole by then.
+                if cancelled or outcome.done < len(chunk.seeds) * each:
                     break
         levels = levels[:done]
         whole_rows = (levels >= 0).all(axis=(1, 3)).cumprod(axis=1).sum(axis=1)
@@ -175,7 +178,7 @@ class PixelEngine:
             raise FastdiffError(
                 f"backend: expected native, {self.backend} has no log_probabilities"
             )
-        levels = levels_of(self.model, n, array)
+        levels = levels_of(self.model, n, array, "images")
         shape = self.model.sample_shape
         ctx = contexts.resolve(context, n, self.model.context_width, self.model.labels)
         log_p = measure(levels, ctx).astype(np.float64)

@@ -1,6 +1,7 @@
 #include "pixelcnn/dependencies.h"
 
 #include <algorithm>
+#include <array>
 #include <climits>
 #include <cstdlib>
 #include <functional>
@@ -11,6 +12,9 @@
 
 namespace fd {
 namespace {
+
+constexpr const char* kExpected = "a network that sees only pixels before the one it predicts";
+constexpr std::size_t kMostTried = 100;  // pixels, for the sentence that refuses a network
 
 std::int64_t& at(Lookahead& a, int map, int channel) {
   return a[static_cast<std::size_t>(map)][static_cast<std::size_t>(channel)];
@@ -50,17 +54,21 @@ std::int64_t raster_slope(const PixelGraph& graph) {
   return columns + 1;
 }
 
-// Offsets of pixels within a square around one: what a channel depends on. Beyond it nobody looks
-// for the pixel to name.
+// Offsets from a pixel to those of the image within a square around it: what a channel depends on.
+// Beyond the square nobody looks for the pixel to name.
 class Around {
  public:
-  explicit Around(const PixelGraph& graph)
-      : reach_(std::min(kReach, std::max(graph.height, graph.width) - 1)) {}
+  Around(const PixelGraph& graph, int row, int column)
+      : reach_(std::min(kReach, std::max(graph.height, graph.width) - 1)),
+        above_(std::min(reach_, row)),
+        below_(std::min(reach_, graph.height - 1 - row)),
+        left_(std::min(reach_, column)),
+        right_(std::min(reach_, graph.width - 1 - column)) {}
   using Set = std::vector<bool>;
   Set none() const { return Set(static_cast<std::size_t>(side() * side())); }
   int reach() const { return reach_; }
   bool inside(int rows, int columns) const {
-    return std::abs(rows) <= reach_ && std::abs(columns) <= reach_;
+    return rows <= above_ && -rows <= below_ && -columns <= left_ && columns <= right_;
   }
   std::size_t index(int rows, int columns) const {
     return static_cast<std::size_t>((rows + reach_) * side() + columns + reach_);
@@ -79,11 +87,11 @@ class Around {
  private:
   static constexpr int kReach = 15;
   int side() const { return 2 * reach_ + 1; }
-  int reach_;
+  int reach_, above_, below_, left_, right_;
 };
 
-// What the logits of a colour depend on, by the image's colours. Exact but for paths that leave the
-// image or the square on the way: for the sentence that refuses a network alone.
+// What a pixel's logits of a colour depend on, by the image's colours. All of it but what only
+// paths lead to that leave the square: for the sentence that refuses a network alone.
 std::vector<Around::Set> seen_by(const PixelGraph& graph, const Around& around, int colour) {
   std::vector<std::vector<Around::Set>> need;
   for (const int channels : graph.maps) {
@@ -124,10 +132,8 @@ std::string pixel_text(const PixelGraph& graph, int row, int column, int colour)
          (graph.colours > 1 ? ", colour " + std::to_string(colour) : std::string());
 }
 
-// Names the nearest pixel that must not be seen.
-[[noreturn]] void refuse(const PixelGraph& graph) {
-  const char* const expected = "a network that sees only pixels before the one it predicts";
-  const Around around(graph);
+// Names the nearest pixel that must not be seen from this one, if there is such a one.
+void refuse_at(const PixelGraph& graph, const Around& around, int row, int column) {
   for (int colour = 0; colour < graph.colours; ++colour) {
     const std::vector<Around::Set> seen = seen_by(graph, around, colour);
     int least = INT_MAX, up = 0, right = 0, of = 0;
@@ -137,25 +143,44 @@ std::string pixel_text(const PixelGraph& graph, int row, int column, int colour)
           const bool later =
               rows < 0 || (rows == 0 && columns > 0) || (rows == 0 && columns == 0 && c >= colour);
           const int distance = std::abs(rows) + std::abs(columns);
-          const bool fits = std::abs(rows) < graph.height && std::abs(columns) < graph.width;
-          if (!later || !fits || distance >= least) continue;
+          if (!later || distance >= least) continue;
           if (!seen[static_cast<std::size_t>(c)][around.index(rows, columns)]) continue;
           least = distance, up = rows, right = columns, of = c;
         }
       }
     }
     if (least == INT_MAX) continue;
-    // As near to the middle as both fit.
-    const int row =
-        std::clamp(graph.height / 2, std::max(0, up), graph.height - 1 + std::min(0, up));
-    const int column =
-        std::clamp(graph.width / 2, std::max(0, -right), graph.width - 1 - std::max(0, right));
-    fail_argument("model", expected,
+    fail_argument("model", kExpected,
                   "one whose output at " + pixel_text(graph, row, column, colour) +
                       " depends on its input at " +
                       pixel_text(graph, row - up, column + right, of));
   }
-  fail_argument("model", expected, "one that sees others through layers that reach far");
+}
+
+// Of `size` rows or columns, those that are not like another: the middle and what is near a border.
+std::vector<int> unlike(int size, int reach) {
+  std::vector<int> found;
+  for (int k = 0; k < std::min(size, reach); ++k) found.push_back(k);
+  if (size / 2 >= reach && size / 2 < size - reach) found.push_back(size / 2);
+  for (int k = std::max(reach, size - reach); k < size; ++k) found.push_back(k);
+  return found;
+}
+
+// From the middle outwards: near a border paths end that go on elsewhere, and none begins.
+[[noreturn]] void refuse(const PixelGraph& graph) {
+  const int reach = Around(graph, 0, 0).reach();
+  std::vector<std::array<int, 3>> pixels;  // distance from the middle, row, column
+  for (const int i : unlike(graph.height, reach)) {
+    for (const int j : unlike(graph.width, reach)) {
+      pixels.push_back({std::abs(i - graph.height / 2) + std::abs(j - graph.width / 2), i, j});
+    }
+  }
+  std::sort(pixels.begin(), pixels.end());
+  pixels.resize(std::min(pixels.size(), kMostTried));
+  for (const auto& [distance, row, column] : pixels) {
+    refuse_at(graph, Around(graph, row, column), row, column);
+  }
+  fail_argument("model", kExpected, "one that sees others through layers that reach far");
 }
 
 }  // namespace

@@ -41,6 +41,7 @@ class Reader {
   void read_output();
   bool order_logits();
   void read(const Node& node);
+  void read_op(const Node& node);
   void read_conv(const Node& node);
   void read_elementwise(const Node& node);
   void read_slice(const Node& node);
@@ -49,6 +50,14 @@ class Reader {
 
   const Value& value(int i) const { return program_.values[static_cast<std::size_t>(i)]; }
   View& view(int i) { return views_[static_cast<std::size_t>(i)]; }
+  // Of a map's shape: all dimensions but rows and columns.
+  static std::size_t channels_in(const std::vector<std::int64_t>& shape) {
+    std::size_t channels = 1;
+    for (std::size_t d = 0; d + 2 < shape.size(); ++d) {
+      channels *= static_cast<std::size_t>(shape[d]);
+    }
+    return channels;
+  }
   bool is_map(const std::vector<std::int64_t>& shape) const {
     const std::size_t rank = shape.size();
     return rank >= 3 && shape[rank - 2] == graph_.height && shape[rank - 1] == graph_.width;
@@ -92,8 +101,9 @@ class Reader {
   }
   // The value as one map's adjacent channels, copied there where it is not.
   ChannelAt gathered(const Node& node, int i);
-  PixelOperand operand(const Node& node, int i, int first, int channels);
-  PixelStep step_of(const Node& node, const NodeEpilogue& entry, int first, int channels);
+  PixelOperand operand(const Node& node, int i, int first, int channels, int whole);
+  PixelStep step_of(const Node& node, const NodeEpilogue& entry, int first, int channels,
+                    int whole);
 
   const Program& program_;
   std::vector<View> views_;
@@ -134,13 +144,14 @@ int Reader::channels_of(const Node& node, int i) const {
 ChannelAt Reader::gathered(const Node& node, int i) {
   const int channels = channels_of(node, i);
   const View& from = view(i);
+  if (from.channels.size() != channels_in(value(i).shape)) refuse(node, " of what is not a map");
   if (from.kind == PixelOperand::map && together(from, 0) == channels) return from.channels[0];
   const int map = new_map(channels, node.path);
   for (int first = 0; first < channels;) {
     const int count = from.kind == PixelOperand::map ? together(from, first) : channels;
     PixelOp op;
     op.out = map, op.first = first, op.channels = count;
-    op.source = operand(node, i, first, count);
+    op.source = operand(node, i, first, count, channels);
     op.path = node.path;
     graph_.ops.push_back(std::move(op));
     first += count;
@@ -148,8 +159,9 @@ ChannelAt Reader::gathered(const Node& node, int i) {
   return {map, 0};
 }
 
-// `channels` channels of value i from `first` on, which stand together.
-PixelOperand Reader::operand(const Node& node, int i, int first, int channels) {
+// `channels` channels of value i from `first` on, which stand together, for an op that makes
+// `whole`: the value has as many, or one for all.
+PixelOperand Reader::operand(const Node& node, int i, int first, int channels, int whole) {
   const View& from = view(i);
   PixelOperand made;
   made.kind = from.kind;
@@ -160,7 +172,9 @@ PixelOperand Reader::operand(const Node& node, int i, int first, int channels) {
     const std::size_t rank = shape.size();
     const bool by_channel =
         rank >= 3 && shape[rank - 1] == 1 && shape[rank - 2] == 1 && elements == shape[rank - 3];
-    if (elements != 1 && !by_channel) refuse(node, " with a constant that is not one by channel");
+    if (elements != 1 && !(by_channel && elements == whole)) {
+      refuse(node, " with a constant that is not one by channel");
+    }
     made.data = from.value->constant + (elements == 1 ? 0 : first);
     made.step = elements == 1 ? 0 : 1;
     return made;
@@ -180,19 +194,23 @@ PixelOperand Reader::operand(const Node& node, int i, int first, int channels) {
     if (channels == 1) made.step = 1;
     return made;
   }
+  if (from.channels.size() != static_cast<std::size_t>(whole)) {
+    refuse(node, " with a value that is not one by channel");
+  }
   const ChannelAt at = from.channels[static_cast<std::size_t>(first)];
   made.index = at.map, made.first = at.channel;
   return made;
 }
 
-PixelStep Reader::step_of(const Node& node, const NodeEpilogue& entry, int first, int channels) {
+PixelStep Reader::step_of(const Node& node, const NodeEpilogue& entry, int first, int channels,
+                          int whole) {
   PixelStep step;
   step.unary = entry.kind == EpilogueStep::unary;
   step.function = entry.function;
   if (step.unary) return step;
   step.binary = entry.kind == EpilogueStep::add ? Binary::add : Binary::mul;
   const int i = node.inputs[static_cast<std::size_t>(entry.input)];
-  step.operand = operand(node, i, first, channels);
+  step.operand = operand(node, i, first, channels, whole);
   return step;
 }
 
@@ -238,7 +256,7 @@ void Reader::read_conv(const Node& node) {
     }
   }
   for (const NodeEpilogue& entry : node.epilogue) {
-    op.steps.push_back(step_of(node, entry, 0, op.channels));
+    op.steps.push_back(step_of(node, entry, 0, op.channels, op.channels));
   }
   op.path = node.path;
   op.out = new_map(op.channels, node.path);
@@ -249,14 +267,13 @@ void Reader::read_conv(const Node& node) {
 void Reader::read_elementwise(const Node& node) {
   const auto& shape = value(node.output).shape;
   if (!is_map(shape)) refuse(node, " over rows or columns");
-  std::int64_t channels = 1;
-  for (std::size_t d = 0; d + 2 < shape.size(); ++d) channels *= shape[d];
-  check_size(static_cast<std::size_t>(channels));
+  check_size(channels_in(shape));
+  const auto channels = static_cast<int>(channels_in(shape));
   std::vector<int> read = {node.inputs.begin(), node.inputs.end()};
-  const int map = new_map(static_cast<int>(channels), node.path);
+  const int map = new_map(channels, node.path);
   // In pieces in which all inputs stand together.
-  for (int first = 0; first < static_cast<int>(channels);) {
-    int count = static_cast<int>(channels) - first;
+  for (int first = 0; first < channels;) {
+    int count = channels - first;
     for (const int i : read) {
       const View& from = view(i);
       if (from.channels.size() > 1) count = std::min(count, together(from, first));
@@ -267,17 +284,17 @@ void Reader::read_elementwise(const Node& node) {
     // A constant or a value by sample comes second, where the op allows it.
     const bool binary = node.op == Op::binary;
     const bool swapped = binary && view(node.inputs[0]).kind != PixelOperand::map;
-    op.source = operand(node, node.inputs[swapped ? 1 : 0], first, count);
+    op.source = operand(node, node.inputs[swapped ? 1 : 0], first, count, channels);
     PixelStep step;
     if (binary) {
       step.unary = false, step.swapped = swapped, step.binary = node.binary;
-      step.operand = operand(node, node.inputs[swapped ? 0 : 1], first, count);
+      step.operand = operand(node, node.inputs[swapped ? 0 : 1], first, count, channels);
     } else {
       step.function = node.unary;
     }
     op.steps.push_back(step);
     for (const NodeEpilogue& entry : node.epilogue) {
-      op.steps.push_back(step_of(node, entry, first, count));
+      op.steps.push_back(step_of(node, entry, first, count, channels));
     }
     graph_.ops.push_back(std::move(op));
     first += count;
@@ -366,7 +383,18 @@ void Reader::read_concat(const Node& node) {
   view(node.output) = std::move(made);
 }
 
+// All that follows relies on a channel for each of a map's places in its other dimensions.
 void Reader::read(const Node& node) {
+  read_op(node);
+  const View& made = view(node.output);
+  if (made.kind != PixelOperand::map) return;
+  const auto& shape = value(node.output).shape;
+  if (!is_map(shape) || made.channels.size() != channels_in(shape)) {
+    refuse(node, " over rows or columns");
+  }
+}
+
+void Reader::read_op(const Node& node) {
   switch (node.op) {
     case Op::conv2d:
       return read_conv(node);

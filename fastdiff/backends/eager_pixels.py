@@ -70,9 +70,25 @@ class EagerPixelRunner:
             raise FastdiffError("given: expected all colours of a pixel or none of them")
         if (kept == kept[0]).all():
             return self._run(request, kept[0])
-        parts = [self._run(request.part(k, k + 1), kept[k]) for k in range(len(kept))]
-        levels = np.concatenate([part.levels for part in parts])
-        return PixelOutcome(levels, sum(part.done for part in parts))
+        return self._one_by_one(request, kept)
+
+    def _one_by_one(self, request: PixelRequest, kept: BoolArray) -> PixelOutcome:
+        """Samples whose given pixels, bool [n, H, W], are not all at the same places."""
+        levels = np.full((len(kept), *self.model.sample_shape), -1, dtype=np.int32)
+        done, stopped = 0, False
+        for k in range(len(kept)):
+
+            def tell(part: int, _: int, before: int = done) -> bool:
+                nonlocal stopped
+                if request.on_progress is not None:
+                    stopped = request.on_progress(before + part, levels.size) is False
+                return not stopped
+
+            part = self._run(replace(request.part(k, k + 1), on_progress=tell), kept[k])
+            levels[k], done = part.levels[0], done + part.done
+            if stopped:
+                break
+        return PixelOutcome(levels, done)
 
     def _run(self, request: PixelRequest, kept: BoolArray) -> PixelOutcome:
         given = None if request.given is None else request.given.clip(0)

@@ -64,7 +64,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--backend", default="auto", help="auto, or a name that fastdiff info lists")
     how.add_argument("--device", help="device of a torch backend: cpu, cuda")
     how.add_argument("--dtype", help="float32, float64, bfloat16")
-    how.add_argument("--batch-size", type=int, default=64, help="images computed together")
+    how.add_argument(
+        "--batch-size", type=int, help="images computed together (64, pixel by pixel 1024)"
+    )
     how.add_argument("--quiet", action="store_true", help="no progress bar")
     out = parser.add_argument_group("what to write")
     out.add_argument("--out", type=Path, default=Path("out/samples.png"), help="grid PNG")
@@ -141,7 +143,7 @@ def run(args: argparse.Namespace) -> int:
         guidance_until=args.guidance_until,
         on_step=frames,
         every=frames.every if frames else 1,
-        batch_size=args.batch_size,
+        batch_size=64 if args.batch_size is None else args.batch_size,
         progress=not args.quiet,
     )
     seconds = time.perf_counter() - started

@@ -65,6 +65,7 @@ def draw(
         temperature=args.temperature,
         top_k=args.top_k,
         given_rows=args.given_rows,
+        batch_size=1024 if args.batch_size is None else args.batch_size,
         progress=not args.quiet,
         **request,
     )

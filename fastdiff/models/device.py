@@ -1,4 +1,4 @@
-"""Torch devices: one by name, checked, since torch's own errors are long; and a module's."""
+"""Torch devices: one by name, checked, since torch's own errors are long; a module's, its dtype."""
 
 from __future__ import annotations
 
@@ -26,3 +26,11 @@ def device_of(module: nn.Module) -> torch.device:
     for tensor in chain(module.parameters(), module.buffers()):
         return tensor.device
     return torch.device("cpu")
+
+
+def dtype_of(module: nn.Module) -> torch.dtype:
+    """The dtype that a module computes in, its first floating point tensor's; else float32."""
+    for tensor in chain(module.parameters(), module.buffers()):
+        if tensor.is_floating_point():
+            return tensor.dtype
+    return torch.float32

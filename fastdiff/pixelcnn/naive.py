@@ -19,7 +19,7 @@ from torch import Tensor
 from fastdiff import noise
 from fastdiff.errors import FastdiffError
 from fastdiff.models.autoregressive import AutoregressiveModel
-from fastdiff.models.device import device_of
+from fastdiff.models.device import device_of, dtype_of
 
 Int64Array = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
@@ -67,7 +67,7 @@ def sample_naive(
     or [C, H, W], of which the first ``given_rows`` rows are kept, or what is marked in it where it
     is bool [H, W]; the rest is drawn. ``on_progress``: called with the values there and their
     number before each is drawn; False ends the run, and what was not drawn is -1. The module is
-    used as it is, in eval mode and on its own device.
+    used as it is, in eval mode, on its own device and in its own dtype.
 
     Raises FastdiffError where an argument is wrong.
     """
@@ -75,18 +75,18 @@ def sample_naive(
     (C, H, W), n = model.sample_shape, len(keys)
     kept = kept_pixels(given_rows, H, W)
     check(model, n, context, temperature, top_k, given, kept)
-    device = device_of(model.module)
+    device, dtype = device_of(model.module), dtype_of(model.module)
     u = noise.uniform(keys, 0, noise.STREAM_CHOICE, C * H * W).reshape(n, H, W, C)
     levels = np.full((n, C, H, W), -1, dtype=np.int64)
     known = None if given is None else np.broadcast_to(given, levels.shape)
-    context = None if context is None else context.to(device)
+    context = None if context is None else context.to(device, dtype)
     for step, (i, j, c) in enumerate(np.ndindex(H, W, C)):
         if on_progress is not None and not on_progress(n * step, levels.size):
             break
         if known is not None and kept[i, j]:
             levels[:, c, i, j] = known[:, c, i, j]
             continue
-        x = model.input_of(torch.from_numpy(levels.clip(0))).to(device)
+        x = model.input_of(torch.from_numpy(levels.clip(0))).to(device, dtype)
         logits = model(x, context)[:, :, c, i, j]
         levels[:, c, i, j] = choose(logits, u[:, i, j, c], temperature, top_k)
     return levels

@@ -100,12 +100,15 @@ def _given(
     return np.where(kept, levels_of(model, n, arrays["image"]), np.int32(-1))
 
 
-def levels_of(model: DrawnByPixel, n: int, image: npt.NDArray[Any]) -> Int32Array:
+def levels_of(
+    model: DrawnByPixel, n: int, image: npt.NDArray[Any], what: str = "image"
+) -> Int32Array:
     """Images as the model's levels, int32 [n, C, H, W].
 
-    ``image``: as in ``editing.as_images``. A uint8 value v is level v * levels // 256.
+    ``image``: as in ``editing.as_images``, with ``what`` for its name. A uint8 value v is level
+    v * levels // 256.
     """
-    pixels = editing.as_images("image", image, n, model.sample_shape)
+    pixels = editing.as_images(what, image, n, model.sample_shape)
     values = (pixels + 1) / 2 * (model.levels - 1)
     if image.dtype == np.uint8:
         values = np.rint((pixels + 1) * 127.5) * model.levels // 256

@@ -75,6 +75,7 @@ class PlannedPixelEngine final : public PixelEngine {
                  bool caller) const;
   void choose_pixels(Job& job, PixelWorkspace& work, std::size_t first, int samples,
                      Team& team) const;
+  std::size_t finished(const Job& job) const;
   void draw_uniforms(const std::uint64_t* seeds, int samples, PixelWorkspace* work) const;
 
   EngineFile file_;
@@ -310,6 +311,13 @@ void PlannedPixelEngine::run_block(Job& job, PixelWorkspace& work, std::size_t f
   }
 }
 
+// The caller is told of the last pixel, too, which may have been another thread's.
+std::size_t PlannedPixelEngine::finished(const Job& job) const {
+  const std::size_t total = job.request.n * elements();
+  if (job.done == total && job.request.on_progress) job.request.on_progress(total, total);
+  return job.done;
+}
+
 std::size_t PlannedPixelEngine::sample(const PixelRequest& request, std::int32_t* out) const {
   check(request);
   std::fill(out, out + request.n * elements(), -1);
@@ -333,7 +341,7 @@ std::size_t PlannedPixelEngine::sample(const PixelRequest& request, std::int32_t
       }
     });
     workspaces_.give_back(key, std::move(work));
-    return job.done;
+    return finished(job);
   }
   std::atomic<std::size_t> next{0};
   run_team(options_.threads, [&](Team& team) {
@@ -344,7 +352,7 @@ std::size_t PlannedPixelEngine::sample(const PixelRequest& request, std::int32_t
     }
     workspaces_.give_back(key, std::move(work));
   });
-  return job.done;
+  return finished(job);
 }
 
 std::string PlannedPixelEngine::describe(std::size_t n) const {

@@ -1,7 +1,5 @@
 """Programs that were written op by op (``nets.py``), as engine files."""
 
-from dataclasses import replace
-
 import numpy as np
 
 from fastdiff.pixelcnn.dependencies import analyse
@@ -34,29 +32,6 @@ def with_context(program):
         program.name, ("x", "context"), program.outputs, values, program.constants,
         (*nodes, *program.nodes),
     ).check()  # fmt: skip
-
-
-def without_groups(program):
-    """The program with every convolution in groups as one of all channels, zero between groups."""
-    constants, values, nodes = dict(program.constants), dict(program.values), []
-    for node in program.nodes:
-        groups = node.attributes.get("groups", 1)
-        if node.op == "conv2d" and groups > 1:
-            weight = constants[node.inputs[1]]
-            outputs, inputs, *size = weight.shape
-            whole = np.zeros((groups, outputs // groups, groups, inputs, *size), weight.dtype)
-            for g, part in enumerate(np.split(weight, groups)):
-                whole[g, :, g] = part
-            name = f"{node.inputs[1]} whole"
-            constants[name] = whole.reshape(outputs, groups * inputs, *size)
-            values[name] = Value(constants[name].shape)
-            node = replace(  # noqa: PLW2901
-                node,
-                inputs=(node.inputs[0], name, *node.inputs[2:]),
-                attributes={**node.attributes, "groups": 1},
-            )
-        nodes.append(node)
-    return replace(program, constants=constants, values=values).with_nodes(nodes).check()
 
 
 def bytes_of(program):

@@ -147,7 +147,7 @@ def test_any_pixels_may_be_given(models):
     [
         ({"slope": 3}, "slope: expected an integer from 4 on, got 3"),
         ({"temperature": 0.0}, "temperature: expected a positive number, got 0.0"),
-        ({"given_rows": 1}, "given: expected levels"),
+        ({"given_rows": 1}, "given: expected the levels"),
         ({"given_rows": 7}, "given_rows: expected 0 to 6, got 7"),
         (
             {"given_rows": np.ones((6, 6), dtype=bool)},

@@ -19,7 +19,6 @@ from tests.pixelcnn.engine_bytes import (
     context_of,
     subtimes_of,
     with_context,
-    without_groups,
 )
 from tests.pixelcnn.nets import Net, dependence, fixed_of, gated, model_of, plain
 from tests.pixelcnn.random_nets import networks
@@ -37,7 +36,7 @@ PLAN = re.compile(r"; slope (\d+) \(smallest (\d+)\): (\d+) steps for (\d+) choi
 
 
 def engine_of(program, threads=1):
-    return native.PixelEngine(bytes_of(without_groups(program)), threads=threads, autotune=False)
+    return native.PixelEngine(bytes_of(program), threads=threads, autotune=False)
 
 
 def check_network(program):
@@ -148,12 +147,10 @@ def test_values_for_some_of_the_channels_are_refused(kind, along):
         engine_of(program)
 
 
-def test_convolutions_in_groups_are_refused():
-    """Python has them too; auto then takes eager, and says why."""
+def test_convolutions_in_groups_draw_what_the_naive_loop_draws():
     net = Net(1, 4, 5)
     h = net.conv(net.conv("x", [(0, 0, -1)] * 4), [(0, 0, -1)] * 4, groups=2)
-    with pytest.raises(ValueError, match=r"got conv2d with groups at net\.conv2d2"):
-        native.PixelEngine(bytes_of(net.logits(h)), threads=1, autotune=False)
+    check_network(net.logits(h))
 
 
 def test_values_of_the_request_that_depend_on_the_place_are_refused():

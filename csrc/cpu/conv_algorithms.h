@@ -1,4 +1,5 @@
-// The algorithms behind Conv::make, and what they share. Only conv_*.cpp include this.
+// The algorithms behind Conv::make, and what they share. Included by conv_*.cpp, and by
+// pixelcnn/, whose stages are packed like direct convolutions.
 #pragma once
 
 #include <algorithm>

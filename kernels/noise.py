@@ -13,23 +13,33 @@ memory. No figure has been measured on a GPU yet.
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any, cast
 
+import numpy as np
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
+from fastdiff import noise
 from fastdiff.errors import FastdiffError
 
+from .launch import (
+    INTERPRETED,
+    check_device,
+    check_same_device,
+    check_tensor,
+    device_guard,
+    row_grid,
+    runs_reference,
+)
 from .philox import box_muller, philox4x32, uniform_from_word
 
 BLOCK = 256  # Philox blocks of a program: four a thread, among which the key's rounds are shared
 NUM_WARPS = 2
-MAX_GRID_Y = 65535  # CUDA's limit
 # In the order of the kernel's KIND.
 KINDS = {"words": torch.uint32, "uniform": torch.float32, "normal": torch.float32}
+REFERENCE = {"words": noise.words, "uniform": noise.uniform, "normal": noise.normal}
 
 
 # step and stream are not specialised: a kernel for each "divisible by 16" would be compiled anew.
@@ -77,25 +87,20 @@ def noise_kernel(  # type: ignore[no-untyped-def]
     tl.store(out + first + lane, value, mask=lane < left)
 
 
-# Triton decides when it is imported, by TRITON_INTERPRET.
-INTERPRETED = not isinstance(noise_kernel, triton.JITFunction)
-
-
 def _fill(
     kind: str, out: Tensor, seeds: Tensor, steps: Tensor | None, step: int, stream: int
 ) -> None:
-    if out.device.type != "cuda" and not INTERPRETED:
-        raise FastdiffError(
-            "seeds: expected a tensor on a CUDA device (or TRITON_INTERPRET=1 in the environment "
-            f"before triton is imported), got one on {out.device}"
-        )
     n, count = out.shape
+    if runs_reference(out.device):
+        at = step if steps is None else steps.numpy().astype(np.uint32)
+        made = REFERENCE[kind](seeds.numpy().view(np.uint64), at, stream, count)
+        out.copy_(torch.from_numpy(made))
+        return
+    check_device("seeds", out.device, INTERPRETED)
     if not n or not count:
         return
-    tiles = triton.cdiv(count, 4 * BLOCK)
-    grid = (n, min(tiles, MAX_GRID_Y), triton.cdiv(tiles, MAX_GRID_Y))
-    on_cuda = out.device.type == "cuda"
-    with torch.cuda.device(out.device) if on_cuda else contextlib.nullcontext():
+    grid = row_grid(n, triton.cdiv(count, 4 * BLOCK))
+    with device_guard(out.device):
         noise_kernel[grid](
             out,
             seeds.contiguous(),
@@ -153,39 +158,20 @@ def _whole(name: str, value: object, high: int) -> None:
         raise FastdiffError(f"{name}: expected an integer from 0 to {high}, got {value!r}")
 
 
-def _tensor(name: str, value: object, dtypes: tuple[torch.dtype, ...], shape: list[int]) -> None:
-    """Refuses all but a tensor of one of the dtypes and the shape, -1 for any size."""
-    if isinstance(value, Tensor) and value.dtype in dtypes and value.dim() == len(shape):
-        sizes_fit = [want in (-1, size) for want, size in zip(shape, value.shape, strict=True)]
-        if all(sizes_fit):
-            return
-    got = f"{value.dtype} {list(value.shape)}" if isinstance(value, Tensor) else repr(value)
-    names = " or ".join(str(dtype) for dtype in dtypes)
-    sizes = ", ".join("n" if size == -1 else str(size) for size in shape)
-    message = f"{name}: expected a tensor of {names} [{sizes}], got {got}"
-    raise FastdiffError(message.replace("torch.", ""))
-
-
 def _noise(
     kind: str, seeds: Tensor, step: int | Tensor, stream: int, count: int, out: Tensor | None
 ) -> Tensor:
-    _tensor("seeds", seeds, (torch.int64,), [-1])
+    check_tensor("seeds", seeds, (torch.int64,), [-1])
     _whole("stream", stream, 2**32 - 1)
     _whole("count", count, 2**34)
     steps = None
     if isinstance(step, Tensor):
-        _tensor("step", step, (torch.int32, torch.int64), [seeds.shape[0]])
+        check_tensor("step", step, (torch.int32, torch.int64), [seeds.shape[0]])
         steps, step = step, 0
     _whole("step", step, 2**32 - 1)
     if out is not None:
-        _tensor("out", out, (KINDS[kind],), [seeds.shape[0], count])
-        if not out.is_contiguous():
-            raise FastdiffError(f"out: expected a contiguous tensor, got strides {out.stride()}")
-    for name, other in (("step", steps), ("out", out)):
-        if other is not None and other.device != seeds.device:
-            raise FastdiffError(
-                f"{name}: expected a tensor on {seeds.device}, as seeds, got one on {other.device}"
-            )
+        check_tensor("out", out, (KINDS[kind],), [seeds.shape[0], count], contiguous=True)
+    check_same_device(seeds, "seeds", step=steps, out=out)
     make, fill = OPS[kind]
     if out is None:
         return cast(Tensor, make(seeds, steps, step, stream, count))

@@ -3,7 +3,8 @@
     python tools/compile_cubins.py [--out build/cubins.md]
 
 Writes a table of registers, shared memory, stack and spills, by the ptxas that Triton itself uses.
-Exits with 1 where a kernel does not compile or spills. A new kernel joins KERNELS.
+Exits with 1 where a kernel does not compile or spills. A new kernel has its cases in a file of
+tools/cubins/.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,62 +24,15 @@ from typing import Any
 os.environ.pop("TRITON_INTERPRET", None)
 
 import triton
+from cubins import KERNELS
+from cubins.kernel import Kernel
 from tqdm import tqdm
 from triton.backends.compiler import GPUTarget
 from triton.backends.nvidia.compiler import get_ptxas
 from triton.compiler import ASTSource
 
-from fastdiff.kernels import noise
-
 ARCHITECTURES = (80, 90, 100)  # A100, H100 and H200, B200
 ALIGNED = [["tt.divisibility", 16]]
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """A kernel as it is launched: the types of its arguments, and the values of the constexprs.
-
-    ``aligned``: arguments that are multiples of 16, as most pointers are.
-    """
-
-    name: str
-    function: Any
-    types: dict[str, str]
-    constants: dict[str, Any]
-    aligned: tuple[str, ...]
-    options: dict[str, Any] = field(default_factory=dict)
-
-
-def _noise(kind: str, steps: str | None, wide: bool) -> Kernel:
-    name = f"noise_{kind}{', steps ' + steps if steps else ''}{'' if wide else ', any count'}"
-    return Kernel(
-        name,
-        noise.noise_kernel,
-        {
-            "out": "*u32" if kind == "words" else "*fp32",
-            "seeds": "*i64",
-            "steps": f"*{steps or 'i64'}",
-            "step": "i32",
-            "stream": "i32",
-            "count": "i32",
-        },
-        {
-            "KIND": list(noise.KINDS).index(kind),
-            "HAS_STEPS": steps is not None,
-            "WIDE": wide,
-            "BLOCK": noise.BLOCK,
-        },
-        ("out", "seeds", "steps"),
-        {"num_warps": noise.NUM_WARPS, "enable_fp_fusion": False},
-    )
-
-
-KERNELS = [
-    *(_noise(kind, None, True) for kind in noise.KINDS),
-    _noise("normal", "i32", True),
-    _noise("normal", "i64", True),
-    _noise("normal", None, False),
-]
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,10 @@ PYTHON = {
     "requests": {"backends", "data", "errors", "noise", "samplers", "schedules"},
     "models": {"errors", "schedules"},
     "zoo": set(),
-    "kernels": {"errors", "noise"},
+    "kernels": {"errors", "noise", "samplers"},
+    "cuda": {
+        "_native", "errors", "kernels", "models", "noise", "pixelcnn", "program", "samplers",
+    },
     "pickled": {"errors", "models", "schedules"},
     "checkpoint": {"errors", "files", "models", "pickled", "schedules"},
     "metrics": {
@@ -31,8 +34,8 @@ PYTHON = {
         "schedules",
     },
     "backends": {
-        "_native", "_version", "errors", "models", "noise", "noise_torch", "pixelcnn", "program",
-        "samplers",
+        "_native", "_version", "cuda", "errors", "models", "noise", "noise_torch", "pixelcnn",
+        "program", "samplers",
     },
     "pixel_engine": {
         "backends", "errors", "models", "noise", "pixelcnn", "program", "requests",
@@ -62,7 +65,7 @@ NO_TORCH = [
     *("errors", "schedules", "noise", "files", "samplers", "testing", "data", "requests", "engine"),
     *("runtime", "cli", "__init__", "pixel_engine"),
     *("backends/base", "backends/native", "backends/native_runner", "backends/native_pixels"),
-    "backends/registry",
+    "backends/registry", "backends/row_view",
 ]
 
 # C++ rooms: what each may include of csrc.

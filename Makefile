@@ -80,6 +80,7 @@ fuzz: $(VENV)/.dev
 gpu-check: $(VENV)/.dev
 	FASTDIFF_REQUIRE_GPU=1 $(BIN)/python -m pytest -q tests/gpu
 	$(BIN)/python benchmarks/noise.py --out benchmarks/results
+	$(BIN)/python benchmarks/gpu.py --out benchmarks/results
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/noise.py --out benchmarks/results
@@ -105,7 +106,7 @@ train-pixelcnn-mnist: $(VENV)/.base
 	$(BIN)/fastdiff train --architecture pixelcnn --hidden 48 --blocks 10 --unconditional \
 	  --data ../shared/data/mnist/train-images-idx3-ubyte.gz \
 	  --held-out ../shared/data/mnist/t10k-images-idx3-ubyte.gz \
-	  --out runs/pixelcnn-mnist --resume --seed 28 --steps 22000 --batch-size 16 --lr 2e-3 \
+	  --out runs/pixelcnn-mnist --resume --seed 28 --steps 34000 --batch-size 16 --lr 2e-3 \
 	  --warmup 300 --precision bfloat16 --save-every 500 --judge-every 2000 --sample-every 8000
 
 # The pictures of README.md and docs/, from the packaged model (and held-out sprites).

@@ -29,7 +29,7 @@ def compile_cubins(tmp_path: Path, **environment: str) -> tuple[str, str]:
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1500,
     )
     assert run.returncode == 0, run.stdout + run.stderr
     return run.stdout, out.read_text()

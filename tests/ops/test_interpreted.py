@@ -30,7 +30,7 @@ def test_in_the_interpreter(path: Path) -> None:
         env={**os.environ, "TRITON_INTERPRET": "1"},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1500,
     )
     assert run.returncode == 0, f"{run.stdout}\n{run.stderr}"
     assert " passed" in run.stdout, run.stdout

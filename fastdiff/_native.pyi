@@ -1,6 +1,6 @@
 from collections.abc import Callable
 from os import PathLike
-from typing import TypedDict, type_check_only
+from typing import Literal, TypedDict, type_check_only
 
 import numpy as np
 from numpy.typing import NDArray
@@ -190,6 +190,39 @@ class PixelEngine:
     def labels(self) -> tuple[str, ...]: ...
     @property
     def threads(self) -> int: ...
+
+# All rows of a table for one launch. step and start: torch.cuda.CUDAGraph(keep_graph=True)
+# .raw_cuda_graph(). The others but batch and elements are addresses on one CUDA device: rows int32
+# [batch], count int32 [1], x and x0 float32 [batch, elements], previews and x0_previews float32
+# [slots, batch, elements], schedule int32 [at least count], a slot or -1 for each row. stream: a
+# cudaStream_t. The caller keeps tensors and captured graphs alive until close. ValueError: a wrong
+# argument, graphs that the mode cannot hold, CUDA not usable. RuntimeError: the driver's reason.
+class GraphLoop:
+    def __init__(
+        self,
+        step: int,
+        start: int | None,
+        rows: int,
+        batch: int,
+        count: int,
+        x: int,
+        elements: int,
+        x0: int | None = None,
+        previews: int | None = None,
+        x0_previews: int | None = None,
+        schedule: int | None = None,
+        mode: Literal["auto", "while", "launches"] = "auto",
+    ) -> None: ...
+    def launch(self, stream: int) -> None: ...  # "while": at once; waits for a launch before it
+    def wait(self, stream: int) -> None: ...  # for the stream and the last launch
+    def cancel(self) -> None: ...  # the last launch ends after the row that runs
+    def close(self) -> None: ...  # waits for the last launch; twice does no harm
+    @property
+    def rows_done(self) -> int: ...  # of the last launch, also while it runs
+    @property
+    def mode(self) -> Literal["while", "launches"]: ...
+    @property
+    def node_count(self) -> int: ...
 
 def load_engine(
     file: bytes | str | PathLike[str],

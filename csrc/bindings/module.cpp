@@ -68,4 +68,5 @@ PYBIND11_MODULE(_native, module) {
   fd::bind_noise(module);
   fd::bind_engine(module);
   fd::bind_pixelcnn(module);
+  fd::bind_graph_loop(module);
 }

@@ -8,5 +8,6 @@ namespace fd {
 void bind_noise(pybind11::module_& module);
 void bind_engine(pybind11::module_& module);
 void bind_pixelcnn(pybind11::module_& module);
+void bind_graph_loop(pybind11::module_& module);
 
 }  // namespace fd

@@ -1,5 +1,5 @@
-# fastdiff_cpu: core and kernels. fastdiff_engine: plans and the loop. fastdiff_cuda. Static, all of
-# them. fastdiff: the shared C library.
+# fastdiff_cpu: core and kernels. fastdiff_engine: plans and the loop. fastdiff_cuda, and of it
+# fastdiff_graph_loop, which needs no CUDA. Static, all of them. fastdiff: the shared C library.
 
 # By room: a new op is a new file, and no list here has to know of it.
 file(GLOB cpu_sources CONFIGURE_DEPENDS core/*.cpp ops/*.cpp cpu/*.cpp cpu/reference/*.cpp
@@ -35,17 +35,35 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   target_compile_definitions(fastdiff_cpu PUBLIC FD_HAVE_X86_SIMD)
 endif()
 
+# By name: a .cu file, and a .cpp file that cuda/no_cuda/ has a stand-in for (of the same name, or of
+# a .cu file's), is compiled with CUDA alone. The other .cpp files know no CUDA header.
+file(GLOB cuda_sources CONFIGURE_DEPENDS cuda/*.cu)
+file(GLOB no_cuda_sources CONFIGURE_DEPENDS cuda/no_cuda/*.cpp)
+file(GLOB graph_loop_sources CONFIGURE_DEPENDS cuda/*.cpp)
+foreach(stand_in ${no_cuda_sources})
+  get_filename_component(name "${stand_in}" NAME)
+  set(replaced "${CMAKE_CURRENT_SOURCE_DIR}/cuda/${name}")
+  if(replaced IN_LIST graph_loop_sources)
+    list(REMOVE_ITEM graph_loop_sources "${replaced}")
+    list(APPEND cuda_sources "${replaced}")
+  endif()
+endforeach()
+add_library(fastdiff_graph_loop STATIC ${graph_loop_sources})
+target_link_libraries(fastdiff_graph_loop PUBLIC fastdiff_options)
+# For its tests, which link the engine as all do; whoever calls nothing of it gets nothing of it.
+target_link_libraries(fastdiff_engine INTERFACE fastdiff_graph_loop)
+
 if(FASTDIFF_HAVE_CUDA)
-  add_library(fastdiff_cuda STATIC cuda/device.cpp cuda/noise.cu)
+  add_library(fastdiff_cuda STATIC ${cuda_sources})
   target_link_libraries(fastdiff_cuda PRIVATE CUDA::cudart_static)
   add_custom_target(check_cuda_compile
                     COMMAND ${CMAKE_COMMAND} -E env "NVCC=${CMAKE_CUDA_COMPILER}"
                             "${PROJECT_SOURCE_DIR}/cuda/check_compile.sh"
                     COMMENT "nvcc compile check")
 else()
-  add_library(fastdiff_cuda STATIC cuda/no_cuda/device.cpp cuda/no_cuda/noise.cpp)
+  add_library(fastdiff_cuda STATIC ${no_cuda_sources})
 endif()
-target_link_libraries(fastdiff_cuda PUBLIC fastdiff_options)
+target_link_libraries(fastdiff_cuda PUBLIC fastdiff_graph_loop)
 
 add_library(fastdiff SHARED ${capi_sources})
 add_library(fastdiff::fastdiff ALIAS fastdiff)

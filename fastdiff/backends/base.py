@@ -47,6 +47,8 @@ class Request:
     ``after_row``: called after every row with the rows done, a function that fetches x (mixed for
     the next row) and one that fetches the row's prediction of x0, clamped to the row's bounds,
     both float32 [n, C, H, W] and callable at any later time; it returns False to stop here.
+    ``looked_at``: the numbers of rows done at which these may be called; None for all. Backends
+    that run ahead of the host keep x and x0 of these rows alone.
     """
 
     table: SamplerTable
@@ -60,6 +62,7 @@ class Request:
     from_image: bool = False
     mask: Float32Array | None = None
     after_row: Callable[[int, Fetch, Fetch], bool] | None = None
+    looked_at: frozenset[int] | None = None
 
     def part(self, first: int, last: int) -> Request:
         """The request for samples first .. last - 1 alone."""

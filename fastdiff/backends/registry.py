@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Generic, TypeVar, cast
 
 from fastdiff._version import __version__
@@ -31,16 +33,39 @@ def _native_missing() -> str | None:
     return _torch_missing()  # the model's graph is traced by torch; fastdiff.runtime needs none
 
 
+def _cuda_missing() -> str | None:
+    if importlib.util.find_spec("triton") is None:
+        return "triton is not installed (pip install 'fastdiff[triton]')"
+    missing = _native_missing() or _torch_without_cuda()
+    if missing is not None:
+        return missing
+    from fastdiff import _native
+
+    return _native.cuda_status()
+
+
+def _torch_without_cuda() -> str | None:
+    """Read from torch's own version file: importing torch takes seconds."""
+    spec = importlib.util.find_spec("torch")
+    if spec is None or spec.origin is None:
+        return None
+    text = Path(spec.origin).with_name("version.py").read_text(encoding="utf-8")
+    if re.search(r"^cuda\b.*=\s*None", text, re.MULTILINE):
+        return "torch was built without CUDA (pip install torch from a CUDA index)"
+    return None
+
+
 # name -> why it is unavailable here, None when it is available. Fastest first: "auto" takes the
 # first that is available.
 BACKENDS: dict[str, Callable[[], str | None]] = {
+    "cuda": _cuda_missing,
     "native": _native_missing,
     "eager": _torch_missing,
 }
 
 # Names that the design reserves (docs/architecture.md, "Backends"): asked for by name they are
 # answered with this rather than as a misspelling.
-PLANNED = ("inductor", "cuda", "onnxruntime", "openvino", "tensorrt")
+PLANNED = ("inductor", "onnxruntime", "openvino", "tensorrt")
 
 
 def reason(name: str) -> str | None:

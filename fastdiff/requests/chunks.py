@@ -82,6 +82,9 @@ def run_chunks(
     n, total = len(whole.seeds), len(whole.table)
     images = np.empty((n, *shape), dtype=np.float32)
     rows = np.zeros(n, dtype=np.int64)
+    looked_at = frozenset[int]()
+    if on_step is not None:
+        looked_at = frozenset([*range(every, total, every), total])
     done = 0
     with tqdm(
         total=n * total, unit="row", disable=progress is None, desc=progress, leave=False
@@ -93,12 +96,12 @@ def run_chunks(
                 row: int, x: Fetch, x0: Fetch, first: int = first, chunk: Request = chunk
             ) -> bool:
                 bar.update(len(chunk.seeds))
-                if on_step is None or (row % every and row != total):
+                if on_step is None or row not in looked_at:
                     return True
                 return on_step(Step(row, total, first, x(), chunk.seeds, x0)) is not False
 
             try:
-                outcome = runner.run(replace(chunk, after_row=after_row))
+                outcome = runner.run(replace(chunk, after_row=after_row, looked_at=looked_at))
             except KeyboardInterrupt:
                 if not done:
                     raise

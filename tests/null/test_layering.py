@@ -65,7 +65,8 @@ NO_TORCH = [
     *("errors", "schedules", "noise", "files", "samplers", "testing", "data", "requests", "engine"),
     *("runtime", "cli", "__init__", "pixel_engine"),
     *("backends/base", "backends/native", "backends/native_runner", "backends/native_pixels"),
-    "backends/registry", "backends/row_view",
+    "backends/registry",
+    "backends/row_view",
 ]
 
 # C++ rooms: what each may include of csrc.

@@ -1,0 +1,88 @@
+"""The Triton kernels on a GPU against float64: every dtype, memory format and many sizes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.gpu.conftest import require_gpu
+
+require_gpu()
+
+import torch
+
+from fastdiff.kernels.attention import attention
+from fastdiff.kernels.epilogue import epilogue
+from fastdiff.kernels.group_norm_act import group_norm_act
+from fastdiff.kernels.layer_norm_act import layer_norm_act
+
+DTYPES = [torch.float32, torch.bfloat16, torch.float16]
+FORMATS = [torch.contiguous_format, torch.channels_last]
+EPSILON = {torch.float32: 1e-6, torch.bfloat16: 8e-3, torch.float16: 1e-3}
+SIZES = [(1, 8, 1, 1), (2, 64, 16, 16), (3, 96, 7, 5), (2, 128, 64, 64), (1, 32, 256, 256)]
+
+
+def near(got: Any, exact: Any, dtype: torch.dtype) -> None:
+    """Within twice the dtype's own rounding, in rms; and no element far off."""
+    error = (got.double() - exact).abs()
+    scale = float(exact.square().mean().sqrt()) + 1e-12
+    assert float(error.square().mean().sqrt()) <= 2 * EPSILON[dtype] * scale
+    assert float(error.max()) <= 16 * EPSILON[dtype] * max(scale, float(exact.abs().max()))
+
+
+def images(size: tuple[int, ...], dtype: torch.dtype, form: Any) -> Any:
+    generator = torch.Generator("cuda").manual_seed(0)
+    x = torch.randn(size, device="cuda", generator=generator)
+    return x.to(dtype).contiguous(memory_format=form)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("form", FORMATS, ids=["contiguous", "channels_last"])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("groups", [1, 8])
+def test_group_norm_act(groups: int, dtype: torch.dtype, form: Any, size: Any) -> None:
+    x = images(size, dtype, form)
+    gamma, beta = (torch.randn(size[1], device="cuda") for _ in range(2))
+    got = group_norm_act(x, groups, gamma, beta, 1e-5, ("silu",))
+    exact = torch.nn.functional.group_norm(x.double(), groups, gamma.double(), beta.double())
+    near(got, torch.nn.functional.silu(exact), dtype)
+    assert got.is_contiguous(memory_format=form)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_layer_norm_act(dtype: torch.dtype) -> None:
+    for shape in ((1, 1, 3), (2, 65, 384), (3, 17, 1000)):
+        x = images(shape, dtype, torch.contiguous_format)
+        gamma, beta = (torch.randn(shape[-1], device="cuda") for _ in range(2))
+        got = layer_norm_act(x, gamma, beta, 1e-5)
+        exact = torch.nn.functional.layer_norm(
+            x.double(), shape[-1:], gamma.double(), beta.double()
+        )
+        near(got, exact, dtype)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("form", FORMATS, ids=["contiguous", "channels_last"])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_epilogue(dtype: torch.dtype, form: Any, size: Any) -> None:
+    x, residual = (images(size, dtype, form) for _ in range(2))
+    bias = torch.randn(size[1], device="cuda")
+    gain = torch.randn(size[0], size[1], 1, 1, device="cuda")
+    steps = (("unary", "gelu"), ("mul", 0), ("add", 1))
+    got = epilogue(x, bias, steps, [gain, residual])
+    exact = torch.nn.functional.gelu(x.double() + bias.double()[:, None, None])
+    near(got, exact * gain.double() + residual.double(), dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("sizes", [(1, 1, 1, 1, 8), (2, 3, 33, 17, 40), (2, 4, 256, 256, 64),
+                                   (1, 2, 1024, 77, 128)], ids=str)  # fmt: skip
+def test_attention(dtype: torch.dtype, sizes: tuple[int, ...]) -> None:
+    batch, heads, n, m, d = sizes
+    q = images((batch, heads, d, n), dtype, torch.contiguous_format).transpose(2, 3)
+    k, v = (images((batch, m, heads, d), dtype, torch.contiguous_format).transpose(1, 2)
+            for _ in range(2))  # fmt: skip
+    got = attention(q, k, v, d**-0.5)
+    scores = q.double() @ k.double().transpose(2, 3) * d**-0.5
+    near(got, scores.softmax(-1) @ v.double(), dtype)

@@ -86,7 +86,9 @@ class CudaRunner:
             b.table[: len(table)] = torch.tensor(table.rows, dtype=torch.float32).to(b.table.device)
             b.init_scale.fill_(table.init_scale)
             b.count.fill_(len(table))
-            for name, values in self.network.row_values(table).items():
+            with self.device.precise():
+                row_values = self.network.row_values(table)
+            for name, values in row_values.items():
                 b.row_values[name][: len(table)] = values
             session.table = table
         b.seeds.copy_(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # torch captures one graph at a time; other threads go on replaying theirs.
 _CAPTURING = threading.Lock()
+_PRECISION = threading.RLock()
 POLL_SECONDS = 1e-4
 
 
@@ -81,23 +82,29 @@ class CudaDevice:
 
     @contextmanager
     def scope(self) -> Iterator[None]:
-        """The stream as the current one, and the precision of products, until the end."""
+        """The stream as the current one, until the end."""
+        self._stream.wait_stream(torch.cuda.current_stream(self.torch_device))
+        with (
+            torch.cuda.device(self.torch_device),
+            torch.cuda.stream(self._stream),
+            torch.inference_mode(),
+        ):
+            yield
+
+    @contextmanager
+    def precise(self) -> Iterator[None]:
+        """The precision of products, until the end; others wait."""
         cudnn: Any = torch.backends.cudnn
         places = (cudnn.conv, torch.backends.cuda.matmul)
-        before = [place.fp32_precision for place in places]
-        self._stream.wait_stream(torch.cuda.current_stream(self.torch_device))
-        try:
-            for place in places:
-                place.fp32_precision = self._precision
-            with (
-                torch.cuda.device(self.torch_device),
-                torch.cuda.stream(self._stream),
-                torch.inference_mode(),
-            ):
+        with _PRECISION:
+            before = [place.fp32_precision for place in places]
+            try:
+                for place in places:
+                    place.fp32_precision = self._precision
                 yield
-        finally:
-            for place, precision in zip(places, before, strict=True):
-                place.fp32_precision = precision
+            finally:
+                for place, precision in zip(places, before, strict=True):
+                    place.fp32_precision = precision
 
     def capture(self, work: Callable[[], None]) -> Captured:
         """``work`` as a graph; a model that waits for the device or branches on a value in it is

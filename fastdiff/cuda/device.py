@@ -75,6 +75,12 @@ class Device(Protocol):
         """A stream of its own as the current one, until the end of the scope."""
         ...
 
+    def precise(self) -> AbstractContextManager[None]:
+        """Products in the precision asked for, until the end: for work that is launched as it is or
+        captured. One thread at a time: torch's switch is the whole process's.
+        """
+        ...
+
     def capture(self, work: Callable[[], None]) -> Captured:
         """``work`` as a graph. It has run before, so that nothing is compiled in a capture."""
         ...

@@ -44,7 +44,7 @@ class Walk:
 
     def _capture(self, mode: str) -> None:
         try:
-            with self._device.scope():
+            with self._device.scope(), self._device.precise():
                 self._graphs = (self._device.capture(self._start), self._device.capture(self._step))
             self.loop = self._device.loop(*self._graphs, self._buffers, mode)
         except FastdiffError as error:
@@ -81,7 +81,8 @@ class Walk:
         self._buffers.rows.zero_()
         if self._graphs is not None:
             self._graphs[0].replay()
-        else:
+            return
+        with self._device.precise():
             self._start()
 
     def advance(self) -> None:
@@ -89,7 +90,8 @@ class Walk:
         if self._graphs is not None:
             self._graphs[1].replay()
         else:
-            self._step()
+            with self._device.precise():
+                self._step()
         self._buffers.rows.add_(1)
 
     def _looped(self) -> None:
@@ -99,10 +101,11 @@ class Walk:
 
     def _bare(self, count: int) -> None:
         self._buffers.rows.zero_()
-        self._start()
-        for _ in range(count):
-            self._step()
-            self._buffers.rows.add_(1)
+        with self._device.precise():
+            self._start()
+            for _ in range(count):
+                self._step()
+                self._buffers.rows.add_(1)
 
     def close(self) -> None:
         """Gives the graphs back."""

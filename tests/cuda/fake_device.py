@@ -83,13 +83,21 @@ class FakeDevice:
     captures: int = 0
     closed: int = 0
     measured: int = 0
+    precise_now: int = 0
 
     @contextmanager
     def scope(self) -> Iterator[None]:
         with torch.inference_mode():
             yield
 
+    @contextmanager
+    def precise(self) -> Iterator[None]:
+        self.precise_now += 1
+        yield
+        self.precise_now -= 1
+
     def capture(self, work: Callable[[], None]) -> FakeGraph:
+        assert self.precise_now
         if self.refusal:
             raise FastdiffError(self.refusal)
         self.captures += 1

@@ -10,7 +10,7 @@ from fastdiff import checkpoint, noise
 from fastdiff.pixelcnn.naive import sample_naive
 from fastdiff.pixelcnn.save import pixel_engine_bytes_of
 from tests.conftest import ROOT
-from tests.pixelcnn.agreement import check_naive, judge
+from tests.pixelcnn.agreement import check_naive, judge, rounding
 from tests.pixelcnn.random_models import in_float64, random_model
 
 pytestmark = pytest.mark.long
@@ -60,7 +60,11 @@ def test_the_packaged_network_draws_what_the_loop_draws():
         context = np.eye(model.context_width, dtype=np.float32)[np.arange(64) % model.context_width]
     tensor = None if context is None else torch.from_numpy(context)
     drawn, _ = engine_of(model, autotune=True).sample(seeds, context=context)
-    tied = judge(in_float64(model), seeds, drawn, tensor, most=6)
-    expected = sample_naive(model, seeds, tensor)
-    tied |= judge(in_float64(model), seeds, expected.astype(np.int32), tensor, most=6)
+    exact = in_float64(model)
+    tie = rounding(model, exact, drawn, tensor)
+    assert tie < 2e-5
+    tied = judge(exact, seeds, drawn, tensor, most=3, tie=tie)
+    expected = sample_naive(model, seeds, tensor).astype(np.int32)
+    tied |= judge(exact, seeds, expected, tensor, most=3, tie=tie)
     np.testing.assert_array_equal(drawn[~tied], expected[~tied])
+    print(f"{tied.sum()} of 64 images hold a tie within {tie:.1e}")

@@ -50,6 +50,17 @@ def test_a_network_of_the_papers_size_draws_the_same_at_every_slope(reference_si
     assert ties <= 6, f"{ties} images with ties of 64"
 
 
+@pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason="seed 2 has a choice 1.4e-6 from an edge of the CDF"
+)
+def test_the_packaged_network_draws_what_float64_draws_but_for_ties_within_1e_6():
+    """What is asked of it; the next test says how far it is from that."""
+    model = checkpoint.load("pixelcnn-mnist")
+    seeds = noise.as_seeds(0, 64)
+    drawn, _ = engine_of(model).sample(seeds)
+    judge(in_float64(model), seeds, drawn, most=6)
+
+
 def test_the_packaged_network_draws_what_the_loop_draws():
     if not PACKAGED.exists():
         pytest.skip(f"no {PACKAGED.relative_to(ROOT)} yet")

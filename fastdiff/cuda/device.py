@@ -40,7 +40,7 @@ class Captured(Protocol):
 
 
 class Loop(Protocol):
-    """start, then step for every row: one launch (``native/_native.pyi``, GraphLoop)."""
+    """start, then step for every row: one launch (``_native.pyi``, GraphLoop)."""
 
     mode: str
     node_count: int

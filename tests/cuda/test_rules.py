@@ -161,3 +161,12 @@ def test_constants_that_kernels_take_in_float32_stay_so() -> None:
     assert module.dtype_of(weight) == module.dtype_of("x") == torch.bfloat16
     x = torch.from_numpy(np.linspace(-1, 1, 288, dtype=np.float32)).reshape(2, 4, 6, 6)
     assert module({"x": x.bfloat16()}, 2)[0].dtype == torch.bfloat16
+
+
+def test_an_operand_that_varies_along_a_part_of_the_rows_is_left_to_torch() -> None:
+    w = Writer({"x": (5, 8)})
+    gain, places = w.constant(8), w.constant(1, 5, 8)
+    normed = w.op("layer_norm", "x", gain, "", places, dims=1, eps=1e-5, epilogue=(("add", 3),))
+    check(w.program(normed), 3)
+    product = w.op("linear", "x", w.constant(8, 8), gain, places, epilogue=(("add", 3),))
+    check(w.program(product), 3)

@@ -63,8 +63,13 @@ def chain(steps: Sequence[tuple[str, Any]]) -> Chain:
     )
 
 
-def refusal(steps: Chain, node: Node, program: Program, shape: Shape) -> str | None:
-    """Why no kernel takes a chain on a node's output of ``shape``, in one sentence; or None."""
+def refusal(
+    steps: Chain, node: Node, program: Program, shape: Shape, blocks: Any = None
+) -> str | None:
+    """Why no kernel takes a chain on a node's output of ``shape``, in one sentence; or None.
+
+    ``blocks``: what the kernel takes for samples, channels and pixels (``kernels/blocks``).
+    """
     from fastdiff.kernels.steps import fits
 
     def sized(name: str) -> Tensor:
@@ -73,7 +78,6 @@ def refusal(steps: Chain, node: Node, program: Program, shape: Shape) -> str | N
         return torch.empty(sizes, device="meta")
 
     operands = [sized(node.inputs[k]) for k in steps.operands]
-    reason: str | None = fits(
-        steps.steps, operands, [2 if size == BATCH else size for size in shape]
-    )
+    sizes = [2 if size == BATCH else size for size in shape]
+    reason: str | None = fits(steps.steps, operands, sizes, blocks)
     return reason

@@ -22,18 +22,21 @@ def fuse_epilogue(node: Node, program: Program) -> Call | str | None:
     """conv2d, conv_transpose2d, linear and matmul with a bias or an epilogue."""
     if node.op not in HOSTS:
         return None
+    from fastdiff.kernels.blocks import channel_blocks
+
     steps = chain(node.attributes.get("epilogue", ()))
     biased = node.op != "matmul" and len(node.inputs) > 2 and bool(node.inputs[2])
     if not steps.steps and not biased:
         return "nothing follows it"
     shape = _shape_before_pool(node, program)
-    reason = refusal(steps, node, program, shape)
+    channel_dim = 1 if node.op.startswith("conv") else -1
+    blocks = channel_blocks(len(shape), channel_dim)
+    reason = refusal(steps, node, program, shape, blocks)
     if reason is not None:
         return reason
     attributes = {k: v for k, v in node.attributes.items() if k not in ("epilogue", "pool")}
     count = 2 if node.op == "matmul" else 3
     bare = Node(node.op, (*node.inputs[:2], "")[:count], node.output, attributes)
-    channel_dim = 1 if node.op.startswith("conv") else -1
     pool = node.attributes.get("pool")
 
     def run(arguments: Arguments, batch: int) -> Tensor:

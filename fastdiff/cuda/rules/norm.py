@@ -15,6 +15,8 @@ def fuse_norm(node: Node, program: Program) -> Call | str | None:
     """group_norm of images, layer_norm over features or over whole images."""
     if node.op not in ("group_norm", "layer_norm"):
         return None
+    from fastdiff.kernels.blocks import last_blocks
+
     value = program.values[node.output]
     steps = chain(node.attributes.get("epilogue", ()))
     whole = node.op == "layer_norm" and node.attributes["dims"] == len(value.shape) - 1 == 3
@@ -24,7 +26,9 @@ def fuse_norm(node: Node, program: Program) -> Call | str | None:
         return f"a layer norm over the last {node.attributes['dims']} of {value}"
     elif node.op == "group_norm" and len(value.shape) != 4:
         return f"a group norm of {value}, not of images"
-    reason = refusal(steps, node, program, value.shape)
+    by_rows = node.op == "layer_norm" and not whole
+    blocks = last_blocks(len(value.shape), 1) if by_rows else None
+    reason = refusal(steps, node, program, value.shape, blocks)
     if reason is not None:
         return reason
     float32 = frozenset({1, 2, *steps.operands})

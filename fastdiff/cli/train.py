@@ -1,6 +1,6 @@
 """fastdiff train: trains a model on a folder of images, an .npz, .npy or IDX file.
 
-A ContextUnet learns to denoise, a PixelCNN to tell each pixel from those before it.
+A U-Net learns to denoise, a PixelCNN to tell each pixel from those before it.
 
 Stop it with Ctrl-C and go on with --resume: the result is the same as without the break.
 """
@@ -23,6 +23,18 @@ if TYPE_CHECKING:
 # Options that size or steer one architecture and mean nothing to another, with their defaults.
 OWN: dict[str, dict[str, Any]] = {
     "context_unet": {"n_feat": 64, "schedule": "course", "prediction": "eps", "zero_snr": False},
+    "ddpm_unet": {
+        "channels": "128,256,256,256",
+        "blocks": 2,
+        "attention": "16",
+        "groups": 32,
+        "head_width": 0,
+        "dropout": 0.0,
+        "scale_shift": False,
+        "schedule": "linear",
+        "prediction": "eps",
+        "zero_snr": False,
+    },
     "pixelcnn": {"hidden": 128, "blocks": 15, "levels": 256},
     "gated_pixelcnn": {"hidden": 64, "levels": 256, "dilations": "1,2,1,4,1,2,1"},
 }
@@ -44,13 +56,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kind = parser.add_argument_group("the network")
     kind.add_argument("--architecture", choices=tuple(OWN), default="context_unet")
     kind.add_argument("--n-feat", type=int, help="context_unet: features of the first level (64)")
-    kind.add_argument("--schedule", choices=KINDS, help="context_unet: the noise (course)")
-    kind.add_argument("--prediction", choices=PREDICTIONS, help="context_unet: its output (eps)")
+    kind.add_argument(
+        "--schedule", choices=KINDS, help="U-Nets: the noise (context_unet: course, others: linear)"
+    )
+    kind.add_argument("--prediction", choices=PREDICTIONS, help="U-Nets: the output (eps)")
     kind.add_argument(
         "--zero-snr", action="store_true", default=None, help="no signal at the last level"
     )
     kind.add_argument("--hidden", type=int, help="features: pixelcnn (128), gated_pixelcnn (64)")
-    kind.add_argument("--blocks", type=int, help="pixelcnn: residual blocks (15)")
+    kind.add_argument(
+        "--blocks", type=int, help="residual blocks: pixelcnn (15), ddpm_unet, a level (2)"
+    )
+    kind.add_argument("--channels", help="ddpm_unet: features of each level (128,256,256,256)")
+    kind.add_argument("--attention", help="ddpm_unet: heights of maps with self-attention (16)")
+    kind.add_argument("--groups", type=int, help="ddpm_unet: groups of the norms (32)")
+    kind.add_argument("--head-width", type=int, help="ddpm_unet: of an attention head; 0: one head")
+    kind.add_argument("--dropout", type=float, help="ddpm_unet: share of features left out (0)")
+    kind.add_argument(
+        "--scale-shift", action="store_true", default=None, help="ddpm_unet: time scales and shifts"
+    )
     kind.add_argument("--levels", type=int, help="values of a pixel, 2 to 256, of a PixelCNN (256)")
     kind.add_argument("--dilations", help="gated_pixelcnn: one a layer (1,2,1,4,1,2,1)")
     parser.add_argument("--steps", type=int, default=10_000, help="optimiser steps in all")
@@ -152,11 +176,10 @@ def _model(args: argparse.Namespace, images: ImageSet) -> AnyModel:
     if args.init is not None:
         return load(args.init)
     schedule, sizes = None, _sizes(args, images)
-    if args.architecture == "context_unet":
+    if "schedule" in OWN[args.architecture]:
         schedule = dataclasses.replace(
-            schedules.course()
-            if args.schedule == "course"
-            else Schedule(args.schedule, time="fraction"),
+            schedules.course() if args.schedule == "course" else Schedule(args.schedule),
+            time="fraction" if args.architecture == "context_unet" else "index",
             prediction=args.prediction,
             zero_snr=args.zero_snr,
         )
@@ -175,6 +198,25 @@ def _sizes(args: argparse.Namespace, images: ImageSet) -> dict[str, Any]:
         sizes = {"in_channels": channels, "n_feat": args.n_feat, "height": height}
         return {**sizes, "n_cfeat": max(1, n_context)}
     shape = {"height": height, "width": width, "n_context": n_context}
+    if args.architecture == "ddpm_unet":
+        widths = _numbers("--channels", args.channels)
+        heights = _numbers("--attention", args.attention) if args.attention else ()
+        maps = tuple(height >> level for level in range(len(widths)))
+        if not set(heights) <= set(maps):
+            raise FastdiffError(
+                f"--attention: expected some of {', '.join(map(str, maps))}, got {args.attention!r}"
+            )
+        return {
+            **shape,
+            "in_channels": channels,
+            "channels": widths,
+            "blocks": args.blocks,
+            "attention": tuple(map_height in heights for map_height in maps),
+            "groups": args.groups,
+            "head_width": args.head_width or None,
+            "dropout": args.dropout,
+            "scale_shift": args.scale_shift,
+        }
     sizes = {**shape, "levels": args.levels, "hidden": args.hidden}
     if args.architecture == "pixelcnn":
         return {**sizes, "in_channels": channels, "blocks": args.blocks}
@@ -182,7 +224,11 @@ def _sizes(args: argparse.Namespace, images: ImageSet) -> dict[str, Any]:
         raise FastdiffError(
             f"data: expected grey images for gated_pixelcnn, got {channels} colours"
         )
-    parts = [part.strip() for part in args.dilations.split(",")]
+    return {**sizes, "dilations": _numbers("--dilations", args.dilations)}
+
+
+def _numbers(name: str, text: str) -> tuple[int, ...]:
+    parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() for part in parts):
-        raise FastdiffError(f"--dilations: expected numbers like 1,2,4, got {args.dilations!r}")
-    return {**sizes, "dilations": tuple(int(part) for part in parts)}
+        raise FastdiffError(f"{name}: expected numbers like 1,2,4, got {text!r}")
+    return tuple(int(part) for part in parts)

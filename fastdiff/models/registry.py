@@ -11,6 +11,7 @@ from torch import nn
 from fastdiff.errors import FastdiffError
 from fastdiff.models.autoregressive import AutoregressiveModel
 from fastdiff.models.context_unet import ContextUnet, ContextUnetConfig
+from fastdiff.models.ddpm_unet import DDPMUnet, DDPMUnetConfig
 from fastdiff.models.gated_pixelcnn import GatedPixelCNN, GatedPixelCNNConfig
 from fastdiff.models.kinds import AnyModel
 from fastdiff.models.model import DiffusionModel
@@ -38,6 +39,11 @@ ARCHITECTURES = {
         ContextUnet,
         ContextUnetConfig,
         lambda c: ((c.in_channels, c.height, c.height), c.n_cfeat),
+    ),
+    "ddpm_unet": Architecture(
+        DDPMUnet,
+        DDPMUnetConfig,
+        lambda c: ((c.in_channels, c.height, c.width), c.n_context),
     ),
     "pixelcnn": Architecture(
         PixelCNN,

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from fastdiff.errors import FastdiffError
 from fastdiff.files import write_safetensors
+from fastdiff.models.diffusers_unet import load_diffusers
 from fastdiff.models.fill import fill
 from fastdiff.models.kinds import AnyModel
 from fastdiff.models.model import DiffusionModel
@@ -32,12 +33,15 @@ def load(model: str | os.PathLike[str]) -> AnyModel:
     """The model of that name in the package, or of that checkpoint file, on the CPU in eval mode.
 
     ``.safetensors``: fastdiff's own. ``.pth``, ``.pt``: a ContextUnet as the course saves it.
-    ``.ckpt``: a GatedPixelCNN as Lightning saves it.
+    ``.ckpt``: a GatedPixelCNN as Lightning saves it. A folder: diffusers' UNet2DModel, or a
+    pipeline with one, as ``save_pretrained`` leaves it.
     """
     text = os.fspath(model)
     if text in packaged():
         return load_safetensors(ZOO / f"{text}.safetensors")
     path = Path(text)
+    if path.is_dir():
+        return load_diffusers(path)
     if not path.is_file():
         raise FastdiffError(
             f"model: expected one of {', '.join(packaged()) or '(none packaged)'} "

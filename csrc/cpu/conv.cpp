@@ -13,10 +13,11 @@ void check_positive(const char* name, int value) {
 }
 
 // The output's extent along one axis, without output padding.
-int extent(bool transposed, int in, int kernel, int stride, int padding, int dilation) {
+int extent(bool transposed, int in, int kernel, int stride, int padding, int more, int dilation) {
   const int reach = dilation * (kernel - 1) + 1;
   if (transposed) return (in - 1) * stride - 2 * padding + reach;
-  return in + 2 * padding < reach ? 0 : (in + 2 * padding - reach) / stride + 1;
+  const int room = in + 2 * padding + more - reach;
+  return room < 0 ? 0 : room / stride + 1;
 }
 
 void check_extent(const char* name, const ConvShape& shape, int least, int stride, int dilation,
@@ -39,18 +40,22 @@ void check_conv_shape(const ConvShape& s) {
   if (std::min(s.padding_y, s.padding_x) < 0) {
     fail_argument("padding", "0 or more", std::to_string(std::min(s.padding_y, s.padding_x)));
   }
+  const int at_end = std::min(s.padding_y + s.more_y, s.padding_x + s.more_x);
+  if (at_end < 0) fail_argument("padding at the end", "0 or more", std::to_string(at_end));
   if (s.in_channels % s.groups != 0 || s.out_channels % s.groups != 0) {
     fail_argument("groups",
                   "a divisor of the channels, " + std::to_string(s.in_channels) + " in and " +
                       std::to_string(s.out_channels) + " out",
                   std::to_string(s.groups));
   }
-  check_extent("out_height", s,
-               extent(s.transposed, s.height, s.kernel_y, s.stride_y, s.padding_y, s.dilation_y),
-               s.stride_y, s.dilation_y, s.out_height);
-  check_extent("out_width", s,
-               extent(s.transposed, s.width, s.kernel_x, s.stride_x, s.padding_x, s.dilation_x),
-               s.stride_x, s.dilation_x, s.out_width);
+  check_extent(
+      "out_height", s,
+      extent(s.transposed, s.height, s.kernel_y, s.stride_y, s.padding_y, s.more_y, s.dilation_y),
+      s.stride_y, s.dilation_y, s.out_height);
+  check_extent(
+      "out_width", s,
+      extent(s.transposed, s.width, s.kernel_x, s.stride_x, s.padding_x, s.more_x, s.dilation_x),
+      s.stride_x, s.dilation_x, s.out_width);
   check_positive("pool", std::min(s.pool_y, s.pool_x));
   if (!is_pooled(s)) return;
   if (s.transposed || s.out_height % s.pool_y != 0 || s.out_width % s.pool_x != 0) {

@@ -10,6 +10,8 @@ struct ConvShape {
   int kernel_y = 1, kernel_x = 1;
   int stride_y = 1, stride_x = 1;
   int padding_y = 0, padding_x = 0;
+  int more_y = 0,
+      more_x = 0;  // of a plain one, at the bottom and the right beyond padding_y and _x
   int dilation_y = 1, dilation_x = 1;
   bool transposed = false;  // then out_height follows from output_padding as torch defines it
   int height = 1, width = 1;

@@ -41,16 +41,17 @@ void check_window(const Window& w) {
     check_range("kernel", w.kernel[k], 1, kMaxWindow);
     check_range("stride", w.stride[k], 1, kMaxWindow);
     check_range("padding", w.padding[k], 0, kMaxWindow);
+    check_range("padding at the end", w.padding[k] + w.more[k], 0, kMaxWindow);
     check_range("dilation", w.dilation[k], 1, kMaxWindow);
     check_range("output_padding", w.output_padding[k], 0, kMaxWindow);
   }
   check_range("groups", w.groups, 1, kMaxElements);
 }
 
-// How many windows fit into `size`; 0 where none does.
+// How many windows fit into `size` and the padding on both sides; 0 where none does.
 std::int64_t windows(std::int64_t size, std::int64_t kernel, std::int64_t stride,
                      std::int64_t padding, std::int64_t dilation) {
-  const std::int64_t room = size + 2 * padding - dilation * (kernel - 1) - 1;
+  const std::int64_t room = size + padding - dilation * (kernel - 1) - 1;
   return room < 0 ? 0 : room / stride + 1;
 }
 
@@ -58,7 +59,8 @@ Dims windowed(const Dims& x, std::int64_t channels, const Window& w) {
   Dims out = {kBatch, channels, 0, 0};
   for (int k = 0; k < 2; ++k) {
     const std::size_t d = 2 + static_cast<std::size_t>(k);
-    out[d] = windows(x[d], w.kernel[k], w.stride[k], w.padding[k], w.dilation[k]);
+    const std::int64_t padding = 2 * w.padding[k] + w.more[k];
+    out[d] = windows(x[d], w.kernel[k], w.stride[k], padding, w.dilation[k]);
     if (out[d] < 1) fail_argument("x", "at least one window in it", dims_text(x));
   }
   return out;
@@ -112,7 +114,7 @@ std::int64_t count_elements(const std::string& name, const Dims& dims) {
   return count;
 }
 
-// out = floor((size + 2 padding - dilation (kernel - 1) - 1) / stride) + 1
+// out = floor((size + 2 padding + more - dilation (kernel - 1) - 1) / stride) + 1
 Dims conv2d_dims(const Dims& x, const Dims& weight, const Dims* bias, const Window& window) {
   check_image(x);
   const Window w = conv_window(weight, window);

@@ -35,6 +35,7 @@ struct Window {
   std::int64_t stride[2] = {1, 1}, padding[2] = {0, 0}, output_padding[2] = {0, 0};
   std::int64_t dilation[2] = {1, 1};
   std::int64_t groups = 1;
+  std::int64_t more[2] = {0, 0};  // padding at the end beyond that at the beginning
 };
 
 // Null for a bias, gamma or beta that is absent.

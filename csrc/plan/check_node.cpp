@@ -65,6 +65,7 @@ Window window_of(const Node& node) {
     window.kernel[k] = node.kernel[k];
     window.stride[k] = node.stride[k];
     window.padding[k] = node.padding[k];
+    window.more[k] = node.more[k];
     window.output_padding[k] = node.output_padding[k];
     window.dilation[k] = node.dilation[k];
   }

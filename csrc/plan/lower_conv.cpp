@@ -50,6 +50,7 @@ void lower_conv(Builder& builder, const Node& node) {
   shape.kernel_x = static_cast<int>(kernel[3]);
   shape.stride_y = node.stride[0], shape.stride_x = node.stride[1];
   shape.padding_y = node.padding[0], shape.padding_x = node.padding[1];
+  shape.more_y = node.more[0], shape.more_x = node.more[1];
   shape.dilation_y = node.dilation[0], shape.dilation_x = node.dilation[1];
   shape.height = in.height, shape.width = in.width;
   shape.out_height = static_cast<int>(made[1]), shape.out_width = static_cast<int>(made[2]);

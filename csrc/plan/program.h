@@ -79,6 +79,7 @@ struct Node {
   std::vector<int> inputs;  // indices of values, -1 where absent
   int output = -1;
   int stride[2] = {1, 1}, padding[2] = {0, 0}, output_padding[2] = {0, 0}, dilation[2] = {1, 1};
+  int more[2] = {0, 0};  // padding at the end beyond that at the beginning, of a convolution
   int kernel[2] = {1, 1}, scale[2] = {1, 1};
   int pool_window[2] = {1, 1};  // conv2d: of the pool behind its epilogue; 1 by 1: none
   int groups = 1;

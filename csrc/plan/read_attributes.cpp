@@ -54,9 +54,13 @@ PoolKind read_pool_kind(const JsonField& kind) {
 void read_attributes(const JsonField& a, Node* node, std::vector<std::int64_t>* shape) {
   switch (node->op) {
     case Op::conv2d:
-      a.check_keys({"stride", "padding", "dilation", "groups"}, {"pool"});
+      a.check_keys({"stride", "padding", "dilation", "groups"}, {"padding_end", "pool"});
       read_pair(a["stride"], 1, node->stride);
       read_pair(a["padding"], 0, node->padding);
+      if (a.has("padding_end")) {
+        read_pair(a["padding_end"], 0, node->more);
+        for (int k = 0; k < 2; ++k) node->more[k] -= node->padding[k];
+      }
       read_pair(a["dilation"], 1, node->dilation);
       node->groups = read_groups(a["groups"]);
       if (a.has("pool")) {

@@ -62,10 +62,12 @@ class ResnetBlock(nn.Module):
 class SelfAttention(nn.Module):
     """Norm, softmax(q k^T / sqrt(head_width)) v over all pixels, a linear layer, plus x."""
 
-    def __init__(self, channels: int, head_width: int, options: BlockOptions) -> None:
+    def __init__(
+        self, channels: int, head_width: int, options: BlockOptions, normed: bool = True
+    ) -> None:
         super().__init__()
         self.heads = channels // head_width
-        self.group_norm = options.norm(channels)
+        self.group_norm = options.norm(channels) if normed else nn.Identity()
         self.to_q = nn.Linear(channels, channels)
         self.to_k = nn.Linear(channels, channels)
         self.to_v = nn.Linear(channels, channels)

@@ -27,12 +27,12 @@ class DDPMUnetConfig:
     width divisible by 2^(levels - 1). ``channels``: one number a level. ``blocks``: residual blocks
     a level on the way down, one more on the way up. ``attention``: whether a level's blocks are
     each followed by self-attention. ``mid_attention``: the same between the two blocks in the
-    middle. ``head_width``: channels of an attention head, None is one head. ``groups``, ``eps``: of
-    all group norms. ``dropout``: before each block's second convolution, in training.
-    ``scale_shift``: the time scales and shifts rather than being added. ``down_padding``: 0 or 1,
-    of the strided convolutions (``ddpm_blocks.Downsample``). ``cosine_first``, ``time_shift``: of
-    the time embedding (``sinusoidal.Sinusoidal``; Ho et al.: False, 1). ``n_context``: width of the
-    context, 0 is none.
+    middle; ``mid_norm``: with a group norm, as the others have. ``head_width``: channels of an
+    attention head, None is one head. ``groups``, ``eps``: of all group norms. ``dropout``: before
+    each block's second convolution, in training. ``scale_shift``: the time scales and shifts rather
+    than being added. ``down_padding``: 0 or 1, of the strided convolutions
+    (``ddpm_blocks.Downsample``). ``cosine_first``, ``time_shift``: of the time embedding
+    (``sinusoidal.Sinusoidal``; Ho et al.: False, 1). ``n_context``: width of the context, 0 is none.
 
     The defaults are those of 35.7 million parameters for 32x32 (CIFAR-10).
     """
@@ -45,6 +45,7 @@ class DDPMUnetConfig:
     blocks: int = 2
     attention: tuple[bool, ...] = (False, True, False, False)
     mid_attention: bool = True
+    mid_norm: bool = True
     head_width: int | None = None
     groups: int = 32
     eps: float = 1e-6
@@ -190,11 +191,14 @@ class UpLevel(Level):
 class Middle(nn.Module):
     """Two blocks at the lowest resolution, attention between them."""
 
-    def __init__(self, channels: int, head_width: int | None, options: BlockOptions) -> None:
+    def __init__(
+        self, channels: int, head_width: int | None, options: BlockOptions, normed: bool
+    ) -> None:
         super().__init__()
         self.resnets = nn.ModuleList(ResnetBlock(channels, channels, options) for _ in range(2))
-        attention = [] if head_width is None else [SelfAttention(channels, head_width, options)]
-        self.attentions = nn.ModuleList(attention)
+        self.attentions = nn.ModuleList()
+        if head_width is not None:
+            self.attentions.append(SelfAttention(channels, head_width, options, normed))
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         """[B, channels, H, W] -> the same."""
@@ -237,7 +241,7 @@ class DDPMUnet(nn.Module):
             skips += [width] * (config.blocks + (padding is not None))
             before = width
         middle = (config.head_width or last) if config.mid_attention else None
-        self.mid_block = Middle(last, middle, options)
+        self.mid_block = Middle(last, middle, options, config.mid_norm)
         self.up_blocks = nn.ModuleList()
         for level in reversed(range(levels)):
             width, inputs = channels[level], []

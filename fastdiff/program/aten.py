@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import fx
 
 from fastdiff.errors import FastdiffError
@@ -54,10 +55,52 @@ def _conv2d(t: _Tracer, node: fx.Node, a: Given) -> str:
         if padding == "same" and any(r % 2 for r in reach):
             raise FastdiffError("model: expected odd kernels under padding 'same', got even ones")
         padding = [r // 2 for r in reach] if padding == "same" else [0, 0]
+    x, begin = a["input"], _pair(padding)
+    end = begin
+    if x in t.padded:
+        x, before, after = t.padded[x]
+        begin = (begin[0] + before[0], begin[1] + before[1])
+        end = (end[0] + after[0], end[1] + after[1])
+    uneven: Given = {} if end == begin else {"padding_end": end}
     return t.emit(
-        node, "conv2d", [a["input"], a["weight"], a["bias"]],
-        stride=_pair(a["stride"]), padding=_pair(padding), dilation=dilation, groups=a["groups"],
+        node, "conv2d", [x, a["weight"], a["bias"]],
+        stride=_pair(a["stride"]), padding=begin, dilation=dilation, groups=a["groups"], **uneven,
     )  # fmt: skip
+
+
+@handles("pad", "constant_pad_nd")
+def _pad(t: _Tracer, node: fx.Node, a: Given) -> str:
+    """Zeros around an image: concatenations, but for convolutions, which pad for themselves."""
+    x, pads = t.name_of(a["self"]), a["pad"]
+    shape = t.value(x).shape
+    left, right, top, bottom = (*pads, 0, 0)[:4]
+    if (
+        a.get("mode", "constant") != "constant"
+        or a["value"]
+        or len(shape) != 4
+        or len(pads) not in (2, 4)
+        or min(pads) < 0
+    ):
+        raise FastdiffError(
+            "model: expected zeros around images where there is padding, got "
+            f"{a.get('mode', 'constant')} padding {list(pads)} with {a['value'] or 0} of "
+            f"{t.value(x)} (backend 'eager' can run it)"
+        )
+    padded, size = x, list(shape)
+    for dim, before, after in ((3, left, right), (2, top, bottom)):
+        parts = [padded]
+        for place, count in ((0, before), (len(parts) + (before > 0), after)):
+            if count:
+                strip = tuple(count if d == dim else s for d, s in enumerate(size))
+                zeros = torch.zeros((1, *strip[1:]))
+                wide = t.emit_shaped("broadcast", [zeros], strip, shape=strip)
+                parts.insert(place, wide)
+        if len(parts) > 1:
+            size[dim] += before + after
+            padded = t.emit_shaped("concat", parts, tuple(size), dim=dim)
+    if padded != x:
+        t.padded[padded] = (x, (top, left), (bottom, right))
+    return padded
 
 
 @handles("conv_transpose2d")

@@ -262,9 +262,8 @@ def _node_json(node: Node) -> dict[str, Any]:
             f"program: expected ops that an engine file holds, got {node.op} at {node.output!r} "
             "(lower folds it)"
         )
-    attributes = {key: node.attributes[key] for key in OPS[node.op]}
-    if "pool" in node.attributes:
-        attributes["pool"] = node.attributes["pool"]
+    told = (*OPS[node.op], *(key for key in ("padding_end", "pool") if key in node.attributes))
+    attributes = {key: node.attributes[key] for key in told}
     return {
         "op": node.op,
         "inputs": list(node.inputs),

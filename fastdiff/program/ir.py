@@ -55,6 +55,8 @@ MAX_EPILOGUE: Final = 8  # steps
 # Ops whose output may then pass through a pool of windows side by side: an attribute "pool", (kind,
 # (rows, columns)). The value is what the pool makes; the epilogue's operands are of what it reads.
 POOL_HOSTS: Final = ("conv2d",)
+# Ops that may have another "padding_end", at the bottom and the right, than "padding".
+UNEVEN_HOSTS: Final = ("conv2d",)
 # What "kind" may be.
 ACTIVATIONS: Final = ("relu", "gelu", "gelu_tanh", "silu", "sigmoid", "tanh", "elu")
 UNARY: Final = (*ACTIVATIONS, "exp", "log", "sin", "cos", "sqrt", "rsqrt", "neg", "abs")
@@ -85,7 +87,8 @@ class Node:
     path: str = ""
 
     def __str__(self) -> str:
-        attributes = [f"{k}={_text(self.attributes[k], k)}" for k in OPS[self.op]]
+        told = [*OPS[self.op], *(k for k in ("padding_end",) if k in self.attributes)]
+        attributes = [f"{k}={_text(self.attributes[k], k)}" for k in told]
         if self.op in ("unary", "binary"):  # the kind says it all
             head, attributes = str(self.attributes["kind"]), []
         else:
@@ -198,6 +201,7 @@ def _check_attributes(node: Node) -> None:
         raise FastdiffError(f"program: expected ops of its list, got {node.op!r}")
     extra = {"epilogue"} if node.op in EPILOGUE_HOSTS else set()
     extra |= {"pool"} if node.op in POOL_HOSTS else set()
+    extra |= {"padding_end"} if node.op in UNEVEN_HOSTS else set()
     if set(node.attributes) - extra != set(OPS[node.op]):
         raise FastdiffError(
             f"program: {node.op} {node.output!r} expected attributes "

@@ -61,6 +61,14 @@ def _layer_norm(x: Tensor, gamma: Tensor | None, beta: Tensor | None, dims: int,
     return functional.layer_norm(x, x.shape[-dims:], gamma, beta, eps)
 
 
+def _conv2d(x: Tensor, w: Tensor, b: Tensor | None, **a: Any) -> Tensor:
+    end = a.pop("padding_end", None)
+    if end is not None:
+        (top, left), (bottom, right) = a.pop("padding"), end
+        x = functional.pad(x, (left, right, top, bottom))
+    return functional.conv2d(x, w, b, **a)
+
+
 def _pool(x: Tensor, kind: str, kernel: Any, stride: Any, padding: Any) -> Tensor:
     if kind == "max":
         return functional.max_pool2d(x, kernel, stride, padding)
@@ -94,7 +102,7 @@ _BINARY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 _CAST = {"float32": torch.float32, "int64": torch.int64}
 
 REFERENCE: dict[str, Op] = {
-    "conv2d": functional.conv2d,
+    "conv2d": _conv2d,
     "conv_transpose2d": lambda x, w, b, **a: functional.conv_transpose2d(
         x, w, b, a["stride"], a["padding"], a["output_padding"], a["groups"], a["dilation"]
     ),

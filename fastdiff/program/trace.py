@@ -62,7 +62,10 @@ def _export(module: nn.Module, example: Mapping[str, Tensor]) -> torch.export.Ex
 
 
 class _Tracer:
-    """Walks an exported graph once. What handlers need of it: ``emit``, ``constant``, ``shape``."""
+    """Walks an exported graph once. What handlers need of it: ``emit``, ``constant``, ``shape``.
+
+    ``padded``: of an image with zeros around it, the image and how many are before and after.
+    """
 
     def __init__(
         self, exported: torch.export.ExportedProgram, inputs: tuple[str, ...], name: str
@@ -73,6 +76,7 @@ class _Tracer:
         self._nodes: list[Node] = []
         self._known: dict[fx.Node, Any] = {}  # a name, a Tensor, a number or a list of those
         self._path = ""
+        self.padded: dict[str, tuple[str, tuple[int, int], tuple[int, int]]] = {}
 
     def program(self) -> Program:
         """The program of the whole graph."""

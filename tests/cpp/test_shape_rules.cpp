@@ -163,6 +163,10 @@ TEST(convolutions_have_torchs_shapes) {
        {{1, 1}, {3, 2}, {2, 2}, {1, 2}, {2, 3}, 3},
        {B, 9, 15, 10}},
   };
+  // As of torch's convolution on images with zeros around them.
+  fd::Window uneven{{1, 1}, {2, 1}, {0, 2}, {0, 0}, {1, 1}, 1, {1, -2}};
+  same("uneven padding", fd::conv2d_dims({B, 3, 8, 6}, {4, 3, 3, 3}, nullptr, uneven),
+       {B, 4, 4, 6});
   for (const auto& c : cases) {
     if (c.transposed) {
       same("transposed", fd::conv_transpose2d_dims(c.x, c.weight, nullptr, c.window), c.out);

@@ -76,6 +76,17 @@ def conv_without_padding(w):
 
 
 @case
+def conv_padded_at_the_end_alone(w):
+    return conv(w, w.part(8, 8, 6), 16, stride=(2, 2), padding=(0, 0), padding_end=(1, 1))
+
+
+@case
+def conv_padded_more_at_the_beginning(w):
+    x = conv(w, w.part(16, 9, 8), 24, padding=(2, 1), padding_end=(0, 2))
+    return conv(w, x, 24, groups=24, padding=(0, 2), padding_end=(2, 0))
+
+
+@case
 def conv_grouped(w):
     return conv(w, w.part(12, 8, 8), 24, groups=3)
 

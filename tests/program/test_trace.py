@@ -106,3 +106,48 @@ def test_impossible_programs_are_refused():
         )
         with pytest.raises(FastdiffError, match=message):
             broken.check()
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_zeros_around_an_image_become_a_convolutions_padding(stride):
+    conv = torch.nn.Conv2d(3, 4, 3, stride, padding=(0, 1))
+    example = torch.randn(2, 3, 6, 8, generator=torch.Generator().manual_seed(2))
+    net = Wrapped(lambda x, t: conv(functional.pad(x, (0, 1, 2, 1))))
+    net.conv = conv
+    program = trace(net, {"x": example, "t": torch.zeros(2)}, "pad")
+    assert ops(program) == ["conv2d"]
+    attributes = program.nodes[0].attributes
+    assert (attributes["padding"], attributes["padding_end"]) == ((2, 1), (1, 2))
+    x = torch.randn(3, 3, 6, 8, dtype=torch.float64)
+    got = run(program, {"x": x, "t": x[:, 0, 0, 0]}, torch.float64)[0]
+    expected = conv.double()(functional.pad(x, (0, 1, 2, 1)))
+    torch.testing.assert_close(got, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_zeros_around_an_image_that_no_convolution_reads_are_concatenated():
+    program = trace(
+        Wrapped(lambda x, t: functional.pad(x, (1, 0, 0, 2)).relu()),
+        {"x": torch.randn(2, 3, 4, 5), "t": torch.zeros(2)},
+        "pad",
+    )
+    assert ops(program) == ["broadcast", "concat", "broadcast", "concat", "relu"]
+    x = torch.randn(3, 3, 4, 5, dtype=torch.float64)
+    got = run(program, {"x": x, "t": x[:, 0, 0, 0]}, torch.float64)[0]
+    assert torch.equal(got, functional.pad(x, (1, 0, 0, 2)).relu())
+
+
+@pytest.mark.parametrize(
+    ("pads", "mode", "value", "message"),
+    [
+        ((1, 1, 1, 1), "reflect", None, "got reflect padding"),
+        ((1, 1, 1, 1), "constant", 1.0, r"got constant padding \[1, 1, 1, 1\] with 1.0"),
+        ((-1, 0, 0, 0), "constant", 0.0, r"padding \[-1, 0, 0, 0\]"),
+    ],
+)
+def test_other_padding_is_refused(pads, mode, value, message):
+    with pytest.raises(FastdiffError, match=message):
+        trace(
+            Wrapped(lambda x, t: functional.pad(x, pads, mode=mode, value=value)),
+            {"x": torch.randn(2, 3, 4, 5), "t": torch.zeros(2)},
+            "pad",
+        )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -119,6 +120,8 @@ class EagerRunner:
         # A copy: training may go on with the original, and its mode is the caller's.
         self.module = copy.deepcopy(model.module).eval().requires_grad_(False)
         self.module.to(self.device, self.dtype)
+        # What a request calls, for other backends to put their own in place of.
+        self.network: Callable[..., Tensor] = self.module
         if dtype == "bfloat16":  # where torch's own reduced-precision convolutions are fast
             self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -141,7 +144,7 @@ class EagerRunner:
         # Autocast rather than a network in bfloat16: that would round the time too, and a
         # timestep of 999 is 1000 there.
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.asked == "bfloat16"):
-            return cast(Tensor, self.module(*arguments).to(self.dtype))
+            return self.network(*arguments).to(self.dtype)
 
     def _predict(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import re
+import shutil
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -31,6 +32,13 @@ def _native_missing() -> str | None:
             "and FASTDIFF_NATIVE other than off)"
         )
     return _torch_missing()  # the model's graph is traced by torch; fastdiff.runtime needs none
+
+
+def _inductor_missing() -> str | None:
+    missing = _torch_missing()
+    if missing is None and not any(map(shutil.which, ("g++", "clang++", "c++", "cl"))):
+        return "torch.compile needs a C++ compiler, and none is on PATH"
+    return missing
 
 
 def _cuda_missing() -> str | None:
@@ -60,12 +68,16 @@ def _torch_without_cuda() -> str | None:
 BACKENDS: dict[str, Callable[[], str | None]] = {
     "cuda": _cuda_missing,
     "native": _native_missing,
+    "inductor": _inductor_missing,
     "eager": _torch_missing,
 }
+# Those that "auto" leaves to people who ask for them: they compile for minutes before they are
+# faster.
+BY_NAME_ALONE = ("inductor",)
 
 # Names that the design reserves (docs/architecture.md, "Backends"): asked for by name they are
 # answered with this rather than as a misspelling.
-PLANNED = ("inductor", "onnxruntime", "openvino", "tensorrt")
+PLANNED = ("onnxruntime", "openvino", "tensorrt")
 
 
 def reason(name: str) -> str | None:
@@ -105,8 +117,9 @@ def prepare(name: str, make: Callable[[Backend], AnyRunner]) -> Prepared[AnyRunn
     """
     if name != "auto":
         return Prepared(name, make(choose(name)), {})
-    passed_over = {other: why for other in BACKENDS if (why := reason(other)) is not None}
-    able = [other for other in BACKENDS if other not in passed_over]
+    asked = [other for other in BACKENDS if other not in BY_NAME_ALONE]
+    passed_over = {other: why for other in asked if (why := reason(other)) is not None}
+    able = [other for other in asked if other not in passed_over]
     if not able:
         reasons = "; ".join(f"{other}: {why}" for other, why in passed_over.items())
         raise FastdiffError(f"backend: none is available here ({reasons})")

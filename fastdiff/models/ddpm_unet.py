@@ -32,7 +32,7 @@ class DDPMUnetConfig:
     each block's second convolution, in training. ``scale_shift``: the time scales and shifts rather
     than being added. ``down_padding``: 0 or 1, of the strided convolutions
     (``ddpm_blocks.Downsample``). ``cosine_first``, ``time_shift``: of the time embedding
-    (``sinusoidal.Sinusoidal``; Ho et al.: False, 1). ``n_context``: width of the context, 0 is none.
+    (``sinusoidal.Sinusoidal``; Ho et al.: False, 1). ``n_context``: width of the context, 0: none.
 
     The defaults are those of 35.7 million parameters for 32x32 (CIFAR-10).
     """

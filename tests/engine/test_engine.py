@@ -356,7 +356,7 @@ def test_wrong_requests_are_named_before_anything_is_drawn(engine, options, mess
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"backend": "abacus"}, "backend: expected auto or one of cuda, native, eager"),
+        ({"backend": "abacus"}, "backend: expected auto or one of cuda, native, inductor, eager"),
         ({"backend": "tensorrt"}, "backend: 'tensorrt' is not available here: not part of"),
         ({"backend": "eager", "device": "toaster"}, "device: 'toaster' cannot be used here"),
         ({"backend": "eager", "dtype": "int3"}, "dtype: expected one of float32, float64"),

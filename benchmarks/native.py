@@ -1,6 +1,6 @@
 """One step of the packaged model (m = f(x, t, context)): the native engine and its CPU peers.
 
-    python benchmarks/native.py --out benchmarks/results [--isa avx2 | --whole]
+    python benchmarks/native.py --out benchmarks/results [--isa avx2 | --whole | --ddpm]
 
 Every contestant (``peers/``) is set up as well as it can be, with all CPUs that this process may
 use, in a process of its own, and they take turns, A B C A B C ...; whoever is not asked stands
@@ -9,6 +9,7 @@ best peer of the same precision, the share of the roofline, and the errors again
 float64, relative to the output's rms. The roofline is the time of the direct algorithm's
 operations at the speed of a matrix product, measured in the same turns: more than 100 % needs an
 algorithm with fewer operations. ``--whole``: runs of 25 DDIM rows instead, against the eager loop.
+``--ddpm``: a step of Ho et al.'s U-Net for CIFAR-10 with random weights instead.
 Every sample goes into one JSON file, each kind of run under its own key; native_plot.py draws it.
 Nothing here passes or fails.
 """
@@ -30,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from peers import BF16, F32, MATMUL_FLOPS, MODEL, ROWS, SUITES, Contestant, Task
+from peers import BF16, F32, MATMUL_FLOPS, ROWS, SUITES, Contestant, Task, model_name
 from peers.worker import REFERENCE, Worker, WorkerError, serve
 from tqdm import tqdm
 from turns import KEEP_MEMORY, git_commit, machine, versions
@@ -189,7 +190,7 @@ def run(options: Options, date: str | None) -> Result:
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     where = machine()
     threads = int(where.get("cpus_usable") or os.cpu_count() or 1)
-    print(f"{where['cpu']}, {threads} threads, {MODEL}, {options.key}")
+    print(f"{where['cpu']}, {threads} threads, {model_name(options.suite)}, {options.key}")
     busy = where.get("load_before", [0.0])[0]
     if busy > 0.5:
         print(f"the machine is busy (load {busy:.1f})")
@@ -206,7 +207,7 @@ def run(options: Options, date: str | None) -> Result:
             "commit": git_commit(),
             "machine": where,
             "versions": versions() | _peer_versions(),
-            "model": MODEL,
+            "model": model_name(options.suite),
             "rows": ROWS if options.suite == "whole" else None,
             "threads": threads,
             "seconds": options.seconds,
@@ -234,8 +235,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, help="folder of the JSON file")
     parser.add_argument("--whole", action="store_true", help=f"whole runs, {ROWS} DDIM rows")
+    parser.add_argument("--ddpm", action="store_true", help="a step of a U-Net of 35.7 M instead")
     parser.add_argument("--isa", choices=LIMITS, help="hold everybody to this instruction set")
-    parser.add_argument("--batches", type=int, nargs="+", help="1 8 32 128; --whole: 1 32")
+    parser.add_argument(
+        "--batches", type=int, nargs="+", help="1 8 32 128; --whole: 1 32; --ddpm: 1 8"
+    )
     parser.add_argument("--only", nargs="+", default=[], help="contestants with this in their name")
     parser.add_argument("--seconds", type=float, default=0.12, help="of a turn (0.12)")
     parser.add_argument("--rounds", type=int, default=7, help="turns of each contestant (7)")
@@ -248,7 +252,7 @@ def main() -> None:
     if args.rounds < 1 or args.seconds <= 0 or args.out is None:
         parser.error("expected --out FOLDER, --rounds of at least 1 and --seconds above 0")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the processes are ended
-    suite = "whole" if args.whole else "step"
+    suite = "whole" if args.whole else "ddpm" if args.ddpm else "step"
     batches = args.batches or list(SUITES[suite][1])
     options = Options(suite, args.isa, batches, args.only, args.seconds, args.rounds)
     found = run(options, args.date)

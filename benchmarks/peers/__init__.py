@@ -51,15 +51,15 @@ class Contestant:
 class Task:
     """One size of a suite. ``folder``: what ``reference.py`` wrote. ``threads``: to be used."""
 
-    suite: str  # "step": one network evaluation; "whole": a run of ROWS rows
+    suite: str  # "step", "ddpm": one network evaluation; "whole": a run of ROWS rows
     batch: int
     folder: Path
     threads: int
 
     def arrays(self) -> dict[str, Float32Array]:
-        """The inputs x [n, C, H, W], times [n] and context [n, width]; for "step"."""
+        """A step's x [n, C, H, W], times [n] and, where there is one, context [n, width]."""
         with np.load(self.folder / f"{self.suite}-{self.batch}.npz") as file:
-            return {name: file[name] for name in ("x", "times", "context")}
+            return {name: file[name] for name in ("x", "times", "context") if name in file}
 
     def wanted(self) -> npt.NDArray[np.float64]:
         """What float64 answers, [n, C, H, W]."""
@@ -68,7 +68,7 @@ class Task:
 
     def onnx(self) -> Path:
         """The network with this batch, as an ONNX file."""
-        return self.folder / f"step-{self.batch}.onnx"
+        return self.folder / f"{self.suite}-{self.batch}.onnx"
 
 
 F32, BF16 = "float32", "bfloat16"
@@ -94,11 +94,25 @@ WHOLE = (
     Contestant("eager loop float32", F32, "peer", "torch_eager"),
     Contestant("eager loop bf16", BF16, "peer", "torch_eager"),
 )
-SUITES = {"step": (STEP, (1, 8, 32, 128)), "whole": (WHOLE, (1, 32))}
+SUITES = {"step": (STEP, (1, 8, 32, 128)), "whole": (WHOLE, (1, 32)), "ddpm": (STEP, (1, 8))}
 
 
-def load_model() -> Any:
-    """The packaged model."""
+def model_name(suite: str) -> str:
+    """Of the network that a suite runs."""
+    return "DDPM U-Net, 35.7 M, 32x32" if suite == "ddpm" else MODEL
+
+
+def load_model(suite: str = "step") -> Any:
+    """The packaged model; for "ddpm" Ho et al.'s U-Net for CIFAR-10 with random weights."""
     from fastdiff.checkpoint import load
 
-    return load(MODEL)
+    if suite != "ddpm":
+        return load(MODEL)
+    import torch
+
+    from fastdiff import DiffusionModel, schedules
+    from fastdiff.models.ddpm_unet import DDPMUnet
+
+    torch.manual_seed(0)
+    module = DDPMUnet().eval()
+    return DiffusionModel(module, schedules.linear(), (3, 32, 32), name="ddpm-cifar10-32")

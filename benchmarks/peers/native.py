@@ -10,12 +10,12 @@ from peers.whole import run_of
 
 
 @cache  # one engine for all batches, as users have
-def engine(dtype: str, threads: int) -> Any:
+def engine(suite: str, dtype: str, threads: int) -> Any:
     """For single steps."""
     import fastdiff
 
     options = {"threads": threads}
-    return fastdiff.compile(load_model(), backend="native", dtype=dtype, options=options)
+    return fastdiff.compile(load_model(suite), backend="native", dtype=dtype, options=options)
 
 
 def calls(task: Task, who: Contestant) -> Calls:
@@ -24,5 +24,5 @@ def calls(task: Task, who: Contestant) -> Calls:
         options = {"threads": task.threads}
         return {"": run_of(task, backend="native", dtype=who.precision, options=options)}
     # The step's public form is the whole loop; predict is the piece of it that peers have too.
-    runner, a = engine(who.precision, task.threads)._runner, task.arrays()
-    return {"": lambda: runner.predict(a["x"], a["times"], a["context"])}
+    runner, arrays = engine(task.suite, who.precision, task.threads)._runner, task.arrays()
+    return {"": lambda: runner.predict(*arrays.values())}

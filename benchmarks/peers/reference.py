@@ -20,14 +20,15 @@ def write(task: Task) -> dict[str, Any]:
     if task.suite == "whole":
         np.savez(f"{path}.npz", wanted=run_of(task, backend="eager", dtype="float64")())
         return {"flops_per_image": None}
-    model = load_model()
+    model = load_model(task.suite)
     rng = np.random.default_rng(task.batch)
     n, width = task.batch, model.context_width
     arrays: dict[str, Any] = {
         "x": rng.standard_normal((n, *model.sample_shape), np.float32),
-        "times": rng.random(n, np.float32),
-        "context": np.eye(width, dtype=np.float32)[rng.integers(width, size=n)],
+        "times": rng.random(n, np.float32) * np.float32(model.levels.t[-1]),
     }
+    if width:
+        arrays["context"] = np.eye(width, dtype=np.float32)[rng.integers(width, size=n)]
     inputs = [torch.from_numpy(array) for array in arrays.values()]
     if all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript")):
         torch.onnx.export(

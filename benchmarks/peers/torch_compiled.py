@@ -23,12 +23,16 @@ def calls(task: Task, who: Contestant) -> Calls:
     """Compiled here, for this batch alone."""
     torch.set_num_threads(task.threads)
     arguments = inputs(task)
-    return {name: _compiled(options, arguments, who) for name, options in SETTINGS.items()}
+    return {
+        name: _compiled(task.suite, options, arguments, who) for name, options in SETTINGS.items()
+    }
 
 
-def _compiled(options: dict[str, Any], arguments: list[torch.Tensor], who: Contestant) -> Any:
+def _compiled(
+    suite: str, options: dict[str, Any], arguments: list[torch.Tensor], who: Contestant
+) -> Any:
     torch._dynamo.reset()
-    module = load_model().module.eval().requires_grad_(False)
+    module = load_model(suite).module.eval().requires_grad_(False)
     run: Any = torch.compile(module, dynamic=False)
     reduced = who.precision == BF16
 

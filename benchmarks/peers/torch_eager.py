@@ -11,7 +11,7 @@ from peers.whole import run_of
 
 
 def inputs(task: Task) -> list[torch.Tensor]:
-    """x, t, context."""
+    """x, t and where there is one the context."""
     return [torch.from_numpy(array) for array in task.arrays().values()]
 
 
@@ -20,8 +20,8 @@ def calls(task: Task, who: Contestant) -> Calls:
     torch.set_num_threads(task.threads)
     if task.suite == "whole":
         return {"": run_of(task, backend="eager", dtype=who.precision)}
-    module = load_model().module.eval().requires_grad_(False)
-    x, t, context = inputs(task)
+    module = load_model(task.suite).module.eval().requires_grad_(False)
+    x, *others = inputs(task)
     if "channels_last" in who.name:
         module = module.to(memory_format=torch.channels_last)
         x = x.contiguous(memory_format=torch.channels_last)
@@ -30,6 +30,6 @@ def calls(task: Task, who: Contestant) -> Calls:
 
     def call() -> Any:
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=reduced):
-            return module(x, t, context).float()
+            return module(x, *others).float()
 
     return {"": call}

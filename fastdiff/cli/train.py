@@ -2,7 +2,8 @@
 
 A U-Net learns to denoise, a PixelCNN to tell each pixel from those before it.
 
-Stop it with Ctrl-C and go on with --resume: the result is the same as without the break.
+Stop it with Ctrl-C and go on with --resume: the result is the same as without the break. Under
+torchrun (torchrun --nproc-per-node 2 -m fastdiff train ...) the processes share each batch.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastdiff import schedules
+from fastdiff.cli.train_settings import add_settings, add_watching, features_of, settings_of
 from fastdiff.errors import FastdiffError
 from fastdiff.schedules import KINDS, PREDICTIONS, Schedule
 
 if TYPE_CHECKING:
     from fastdiff.data.dataset import ImageSet
     from fastdiff.models.kinds import AnyModel
+    from fastdiff.train.config import TrainConfig
+    from fastdiff.train.distributed import Ranks
 
 # Options that size or steer one architecture and mean nothing to another, with their defaults.
 OWN: dict[str, dict[str, Any]] = {
@@ -52,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--held-out", type=Path, help="images to judge on, in any form of --data: 1000 of them"
     )
-    parser.add_argument("--judge-every", type=int, default=2000, help="0: never before the end")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     kind = parser.add_argument_group("the network")
     kind.add_argument("--architecture", choices=tuple(OWN), default="context_unet")
     kind.add_argument("--n-feat", type=int, help="context_unet: features of the first level (64)")
@@ -77,43 +81,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     kind.add_argument("--levels", type=int, help="values of a pixel, 2 to 256, of a PixelCNN (256)")
     kind.add_argument("--dilations", help="gated_pixelcnn: one a layer (1,2,1,4,1,2,1)")
-    parser.add_argument("--steps", type=int, default=10_000, help="optimiser steps in all")
-    parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--lr", type=float, default=1e-3)
-    parser.add_argument("--warmup", type=int, default=500)
-    parser.add_argument("--ema", type=float, default=0.999, help="decay of the averaged weights")
-    parser.add_argument("--drop", type=float, default=0.1, help="share of contexts left out")
-    parser.add_argument("--flip", action="store_true", help="mirror half of the images")
-    parser.add_argument("--clip-norm", type=float, default=1.0, help="largest gradient norm")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--save-every", type=int, default=1000)
-    parser.add_argument("--sample-every", type=int, default=2000, help="0: no sample grids")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    add_settings(parser)
+    add_watching(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Trains; returns the exit code."""
-    from fastdiff.train.config import TrainConfig
-    from fastdiff.train.loop import Trainer
+    from fastdiff.train.distributed import joined
     from fastdiff.train.state import FILE
 
-    config = TrainConfig(
-        steps=args.steps,
-        batch_size=args.batch_size,
-        lr=args.lr,
-        warmup=args.warmup,
-        ema=args.ema,
-        drop=args.drop,
-        flip=args.flip,
-        clip_norm=args.clip_norm,
-        seed=args.seed,
-        precision=args.precision,
-    )
-    for name in ("save_every", "sample_every", "judge_every"):
-        if getattr(args, name) < (name == "save_every"):
-            raise FastdiffError(f"--{name.replace('_', '-')}: got {getattr(args, name)}")
+    config = settings_of(args)
     if args.size is not None and not 4 <= args.size <= 1024:
         raise FastdiffError(f"--size: expected 4 to 1024 pixels, got {args.size}")
     if (args.out / FILE).exists() and not args.resume:
@@ -123,23 +100,44 @@ def run(args: argparse.Namespace) -> int:
     _fill_own(args)
     images = _images(args, args.data)
     held_out = None if args.held_out is None else _images(args, args.held_out)
+    with joined(args.device) as ranks:
+        return _train(args, config, images, held_out, ranks)
+
+
+def _train(
+    args: argparse.Namespace,
+    config: TrainConfig,
+    images: ImageSet,
+    held_out: ImageSet | None,
+    ranks: Ranks,
+) -> int:
+    from fastdiff.train.loop import Trainer
+
+    def say(text: str) -> None:
+        if ranks.first:
+            print(text)
+
     if images.skipped:
-        print(f"{len(images.skipped)} unreadable images skipped, the first: {images.skipped[0]}")
+        say(f"{len(images.skipped)} unreadable images skipped, the first: {images.skipped[0]}")
     try:
         args.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FastdiffError(f"--out: cannot write {args.out} ({error.strerror})") from error
-    trainer = Trainer(_model(args, images), images, config, args.out, args.device, held_out)
+    model, features = _model(args, images), features_of(args)
+    trainer = Trainer(
+        model, images, config, args.out, args.device, held_out, ranks, features, args.quality_n
+    )
     if trainer.step:
-        print(f"resuming at step {trainer.step}")
+        say(f"resuming at step {trainer.step}")
     path = trainer.run(
         save_every=args.save_every,
         sample_every=args.sample_every,
         judge_every=args.judge_every,
         progress=not args.quiet,
+        tensorboard=args.tensorboard,
     )
     whole = trainer.step >= config.steps
-    print(f"{'trained' if whole else 'stopped at'} step {trainer.step}: {path}")
+    say(f"{'trained' if whole else 'stopped at'} step {trainer.step}: {path}")
     return 0 if whole else 130
 
 

@@ -13,13 +13,14 @@ from torch import Tensor, nn
 
 from fastdiff.data.dataset import ImageSet
 from fastdiff.data.pictures import from_levels, grid, to_levels
+from fastdiff.errors import FastdiffError
 from fastdiff.metrics.bits_per_dimension import bits_per_dimension
 from fastdiff.models.autoregressive import AutoregressiveModel
 from fastdiff.models.kinds import AnyModel, expect_autoregressive
 from fastdiff.pixelcnn.naive import sample_naive
 from fastdiff.train.config import TrainConfig
 from fastdiff.train.norms import measure_norms
-from fastdiff.train.slots import Slots
+from fastdiff.train.slots import ALL, Slots
 
 # Two rows of a grid: the reference draws a pixel a forward, and training waits for it.
 UNCONDITIONAL = 16
@@ -43,15 +44,24 @@ class LevelBatch:
 
 
 class LevelBatches:
-    """``batches(step)`` gives the batch of that step, whenever and wherever it is asked."""
+    """``batches(step)`` gives the batch of that step, whenever and wherever it is asked.
 
-    def __init__(self, model: AutoregressiveModel, images: ImageSet, config: TrainConfig) -> None:
+    ``share``: which slots of it, all unless given.
+    """
+
+    def __init__(
+        self,
+        model: AutoregressiveModel,
+        images: ImageSet,
+        config: TrainConfig,
+        share: slice = ALL,
+    ) -> None:
         self.model = model
         self.levels = to_levels(images.x, model.levels)
-        self.slots = Slots(images, config)
+        self.slots = Slots(images, config, share)
 
     def of_size(self, batch_size: int) -> LevelBatches:
-        """Batches of another size from the same images."""
+        """Whole batches of another size from the same images."""
         other = copy.copy(self)
         other.slots = Slots(self.slots.images, replace(self.slots.config, batch_size=batch_size))
         return other
@@ -68,9 +78,20 @@ class LevelPrediction:
 
     memory_format = torch.contiguous_format
 
-    def __init__(self, model: AutoregressiveModel, images: ImageSet, config: TrainConfig) -> None:
+    def __init__(
+        self,
+        model: AutoregressiveModel,
+        images: ImageSet,
+        config: TrainConfig,
+        share: slice = ALL,
+    ) -> None:
+        for name, only in (("loss", "l2"), ("weighting", "none")):
+            if getattr(config, name) != only:
+                raise FastdiffError(
+                    f"{name}: expected a model that denoises, {model.name!r} draws pixel by pixel"
+                )
         self.facts: dict[str, Any] = {"levels": model.levels}
-        self.batches = LevelBatches(model, images, config)
+        self.batches = LevelBatches(model, images, config, share)
         self.norm_batches = self.batches.of_size(NORM_BATCH_SIZE)
         self.conditional = model.context_width > 0
 

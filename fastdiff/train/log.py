@@ -14,13 +14,19 @@ class Log:
         self.path = path
 
     def add(self, step: int, figures: Mapping[str, str]) -> None:
-        """Appends a row; the first one brings the head with it."""
-        fresh = not self.path.exists()
-        with self.path.open("a", newline="") as file:
-            writer = csv.writer(file)
-            if fresh:
-                writer.writerow(["step", *figures])
-            writer.writerow([str(step), *figures.values()])
+        """Appends a row; the first one brings the head with it, new figures get a new column."""
+        row, head, rows = {"step": str(step), **figures}, [], []
+        if self.path.exists():
+            with self.path.open(newline="") as file:
+                reader = csv.DictReader(file)
+                rows, head = list(reader), list(reader.fieldnames or ())
+        whole = head + [name for name in row if name not in head]
+        with self.path.open("a" if whole == head else "w", newline="") as file:
+            writer = csv.DictWriter(file, whole, restval="")
+            if whole != head:
+                writer.writeheader()
+                writer.writerows(rows)
+            writer.writerow(row)
 
     def forget_beyond(self, step: int) -> None:
         """Drops what a killed run logged after its last save: those steps run again."""

@@ -18,11 +18,14 @@ from fastdiff import noise
 from fastdiff.data.dataset import ImageSet
 from fastdiff.train.config import TrainConfig
 
+ALL = slice(None)
+
 
 @dataclass(frozen=True)
 class Shown:
-    """The slots of one step, B of them."""
+    """The slots of one step, B of them: all of its batch, or a share."""
 
+    slot: npt.NDArray[np.int64]  # [B], their places in the whole batch
     seeds: npt.NDArray[np.uint64]  # [B]
     index: npt.NDArray[np.int64]  # [B], into the images
     u_level: npt.NDArray[np.float32]  # [B], in (0, 1]
@@ -37,11 +40,15 @@ class Shown:
 
 
 class Slots:
-    """``slots(step)`` says what that step shows, whenever and wherever it is asked."""
+    """``slots(step)`` says what that step shows, whenever and wherever it is asked.
 
-    def __init__(self, images: ImageSet, config: TrainConfig) -> None:
+    ``share``: which slots of each batch, all unless given; the others are not drawn.
+    """
+
+    def __init__(self, images: ImageSet, config: TrainConfig, share: slice = ALL) -> None:
         self.images, self.config = images, config
-        self.seeds = noise.as_seeds(config.seed, config.batch_size)
+        self.slot = np.arange(config.batch_size)[share]
+        self.seeds = noise.as_seeds(config.seed, config.batch_size)[share]
         self.pixels = int(np.prod(images.x.shape[1:]))
         self._epoch = -1
         self._order = np.empty(0, dtype=np.int64)
@@ -57,9 +64,9 @@ class Slots:
     def __call__(self, step: int) -> Shown:
         """The slots of optimiser step ``step``, counted from 0."""
         config, size = self.config, self.config.batch_size
-        index = np.array([self._index(step * size + b) for b in range(size)])
+        index = np.array([self._index(step * size + int(b)) for b in self.slot])
         whole = -(-self.pixels // 4) * 4
         u = noise.uniform(self.seeds, step, noise.STREAM_TRAIN, 4, first_element=whole)
         context = self.images.context[index] * (u[:, 1] > config.drop)[:, None]
         mirrored = (u[:, 2] <= 0.5) & config.flip
-        return Shown(self.seeds, index, u[:, 0], context, mirrored)
+        return Shown(self.slot, self.seeds, index, u[:, 0], context, mirrored)

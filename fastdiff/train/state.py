@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,8 @@ def load_state(
 ) -> int:
     """Fills module, ema and optimizer; returns the steps done, 0 where nothing was saved yet.
 
-    A run that was made with other settings is refused: it could not go on exactly.
+    A run that was made with other settings is refused: it could not go on exactly. A setting that
+    the saved run does not know had its default.
     """
     path = folder / FILE
     if not path.is_file():
@@ -61,7 +62,8 @@ def load_state(
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise FastdiffError(f"resume: {path} is not a readable training state ({error})") from error
-    saved = {**meta["config"], **meta["facts"]}
+    defaults = {f.name: f.default for f in fields(TrainConfig)}
+    saved = {**defaults, **meta["config"], **meta["facts"]}
     # By way of JSON, as the saved ones came: it knows no tuples.
     for key, wanted in json.loads(json.dumps({**asdict(config), **facts})).items():
         # More (or fewer) steps are a legitimate wish; they bend the learning rate from here on.

@@ -2,11 +2,17 @@
 
 import copy
 import csv
+import json
+import os
+import signal
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
+
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 import fastdiff
 from fastdiff import FastdiffError, noise, schedules
@@ -16,7 +22,9 @@ from fastdiff.metrics.noise_error import noise_error
 from fastdiff.train.config import TrainConfig
 from fastdiff.train.denoising import Batches
 from fastdiff.train.ema import Ema
-from fastdiff.train.loop import HELD_OUT_FILE, LOG_FILE, Trainer, learning_rate, new_model
+from fastdiff.train.loop import Trainer, new_model
+from fastdiff.train.rates import learning_rate
+from fastdiff.train.reports import HELD_OUT_FILE, LOG_FILE
 from fastdiff.train.state import FILE
 
 COURSE = schedules.course()
@@ -226,6 +234,51 @@ def test_other_settings_are_refused_on_resume(tiny_images, tmp_path):
         trainer(tiny_images, tmp_path)
 
 
+def test_a_run_from_before_a_setting_was_there_goes_on(tiny_images, tmp_path):
+    """What a saved run does not know had the default, and anything else is refused."""
+    trainer(tiny_images, tmp_path).save()
+    path = tmp_path / FILE
+    with safe_open(path, "pt") as file:
+        meta = json.loads(file.metadata()["fastdiff_training"])
+    for name in ("lr_schedule", "loss", "weighting", "min_snr_gamma"):
+        del meta["config"][name]
+    assert sorted(meta["config"]) == sorted(
+        ["steps", "batch_size", "lr", "warmup", "ema", "drop", "flip", "clip_norm", "seed",
+         "precision"]
+    )  # fmt: skip
+    meta["step"] = 3
+    save_file(load_file(path), path, {"fastdiff_training": json.dumps(meta)})
+    assert trainer(tiny_images, tmp_path).step == 3
+    for change, message in (
+        ({"lr_schedule": "linear"}, "lr_schedule='cosine', now it is 'linear'"),
+        ({"weighting": "min_snr"}, "weighting='none', now it is 'min_snr'"),
+        ({"loss": "l1"}, "loss='l2', now it is 'l1'"),
+    ):
+        with pytest.raises(FastdiffError, match=f"was trained with {message}"):
+            trainer(tiny_images, tmp_path, TrainConfig(**{**vars(CONFIG), **change}))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_after_its_step_and_a_second_one_at_once(
+    tiny_images, tmp_path, number
+):
+    before = signal.getsignal(number)
+    run = trainer(tiny_images, tmp_path)
+    path = run.run(progress=False, on_step=lambda step, loss: os.kill(os.getpid(), number))
+    assert (run.step, path.is_file()) == (1, True)
+    assert trainer(tiny_images, tmp_path).step == 1
+    assert signal.getsignal(number) is before
+
+    def twice(step, loss):
+        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), number)
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer(tiny_images, tmp_path).run(progress=False, on_step=twice)
+    assert trainer(tiny_images, tmp_path).step == 1
+    assert signal.getsignal(number) is before
+
+
 def test_a_killed_run_forgets_what_it_logged_after_its_last_save(tiny_images, tmp_path):
     trainer(tiny_images, tmp_path).save()
     (tmp_path / LOG_FILE).write_text("step,loss,lr,seconds_this_run\n0,1,1,1\n100,1,1,1\n")
@@ -255,6 +308,10 @@ def test_a_loss_that_explodes_ends_the_run_and_keeps_the_last_state(tiny_images,
         ({"warmup": -1}, "warmup: expected 0 or more"),
         ({"seed": -1}, "seed: expected"),
         ({"precision": "int4"}, "precision: expected one of float32, bfloat16"),
+        ({"lr_schedule": "step"}, "lr_schedule: expected one of cosine, linear, constant, got 's"),
+        ({"loss": "huber"}, "loss: expected one of l2, l1, got 'huber'"),
+        ({"weighting": "p2"}, "weighting: expected one of none, min_snr, got 'p2'"),
+        ({"min_snr_gamma": 0.0}, "min_snr_gamma: expected a positive number, got 0.0"),
     ],
 )
 def test_wrong_settings_are_named(change, message):

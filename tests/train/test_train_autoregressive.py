@@ -17,7 +17,8 @@ from fastdiff.metrics.bits_per_dimension import bits_per_dimension
 from fastdiff.models.masked import MaskConv2d
 from fastdiff.train.autoregressive import LevelBatches
 from fastdiff.train.config import TrainConfig
-from fastdiff.train.loop import HELD_OUT_FILE, Trainer, new_model
+from fastdiff.train.loop import Trainer, new_model
+from fastdiff.train.reports import HELD_OUT_FILE
 
 CONFIG = TrainConfig(steps=6, batch_size=16, warmup=2, ema=0.9, seed=5)
 SIZES = {"in_channels": 3, "height": 8, "width": 8, "hidden": 6, "blocks": 1, "levels": 16}

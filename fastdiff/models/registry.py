@@ -16,6 +16,7 @@ from fastdiff.models.gated_pixelcnn import GatedPixelCNN, GatedPixelCNNConfig
 from fastdiff.models.kinds import AnyModel
 from fastdiff.models.model import DiffusionModel
 from fastdiff.models.pixelcnn import PixelCNN, PixelCNNConfig
+from fastdiff.models.two_res_unet import TwoResUNet, TwoResUNetConfig
 from fastdiff.schedules import Schedule
 
 
@@ -56,6 +57,11 @@ ARCHITECTURES = {
         GatedPixelCNNConfig,
         lambda c: ((1, c.height, c.width), c.n_context),
         input_range=(-1.0, 1.0),
+    ),
+    "two_res_unet": Architecture(
+        TwoResUNet,
+        TwoResUNetConfig,
+        lambda c: ((c.in_channels, c.height, c.width), c.n_context),
     ),
 }
 

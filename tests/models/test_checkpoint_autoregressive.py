@@ -33,7 +33,7 @@ def make(architecture, labels=("a", "b")):
 
 
 def test_every_architecture_is_tested_here_or_beside():
-    assert {*SIZES, "context_unet"} == set(ARCHITECTURES)
+    assert {*SIZES, "context_unet", "two_res_unet"} == set(ARCHITECTURES)
 
 
 @KINDS

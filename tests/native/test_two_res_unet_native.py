@@ -1,0 +1,69 @@
+"""TwoResUNet on the native engine: a step against float64, and whole requests against eager."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("fastdiff._native", reason="fastdiff._native is not built")
+
+import fastdiff
+from fastdiff import schedules
+from tests.models.two_res import inputs, small
+
+SIZES = {"two levels": {}, "three levels": {"multipliers": (1, 2, 4), "height": 32, "width": 32}}
+LONG = pytest.mark.long
+CASES = [
+    pytest.param("two levels", False, 0, id="two"),
+    pytest.param("two levels", True, 5, id="two, gated, context"),
+    pytest.param("three levels", True, 0, id="three, gated"),
+    pytest.param("three levels", False, 5, id="three, context"),
+    pytest.param("two levels", False, 5, id="two, context", marks=LONG),
+    pytest.param("two levels", True, 0, id="two, gated", marks=LONG),
+    pytest.param("three levels", False, 0, id="three", marks=LONG),
+    pytest.param("three levels", True, 5, id="three, gated, context", marks=LONG),
+]
+
+
+def engine(model, backend, **options):
+    return fastdiff.compile(model, "ddim", 25, backend=backend, **options)
+
+
+def rms(array):
+    return float(np.sqrt(np.square(array).mean()))
+
+
+@pytest.mark.parametrize(("levels", "gated", "width"), CASES)
+def test_draws_what_eager_draws(levels, gated, width):
+    # An untrained network that predicts v keeps x at its size, unclipped: 2e-6 was found.
+    model = small(prediction="v", n_context=width, gated_skips=gated, **SIZES[levels])
+    native, eager = engine(model, "native", options={"autotune": False}), engine(model, "eager")
+    request = {"n": 3, "seed": 7}
+    if width:
+        request["context"] = np.eye(width, dtype=np.float32)[:3]
+    expected = eager.sample(**request).images
+    assert (np.abs(expected) < 1).mean() > 0.5
+    assert np.abs(native.sample(**request).images - expected).max() < 1e-5
+    if width:
+        guided = {**request, "guidance": 2.0}
+        other = eager.sample(**guided).images
+        assert np.abs(other - expected).max() > 1e-2
+        assert np.abs(native.sample(**guided).images - other).max() < 2e-5
+
+    # One that predicts eps lets x grow 190 times, and every rounding with it: of the size of x.
+    model = dataclasses.replace(model, schedule=schedules.linear())
+    last = []
+    for backend, options in (("eager", {}), ("native", {"options": {"autotune": False}})):
+        steps = []
+        engine(model, backend, **options).sample(**request, on_step=steps.append)
+        last.append(steps[-1].x)
+    assert np.abs(last[1] - last[0]).max() < 1e-5 * rms(last[0])
+
+    given = inputs(model, 5)
+    with torch.inference_mode():
+        single = model.module(*given).numpy()
+        exact = model.module.double()(*(v.double() for v in given)).numpy()
+    model.module.float()
+    got = native._runner.predict(*(v.numpy() for v in given))
+    assert rms(got - exact) < max(3 * rms(single - exact), 1e-6 * rms(exact))

@@ -225,7 +225,10 @@ class DDPMUnet(nn.Module):
             for c, attended in zip(channels, config.attention, strict=True)
         ]
         self.time_proj = Sinusoidal(
-            first, shift=config.time_shift, cosine_first=config.cosine_first
+            first,
+            shift=config.time_shift,
+            cosine_first=config.cosine_first,
+            computed_in=torch.float32,  # as diffusers does
         )
         self.time_embedding = TimeEmbedding(first)
         if config.n_context:

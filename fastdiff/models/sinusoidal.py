@@ -9,26 +9,30 @@ from torch import Tensor, nn
 
 
 class Sinusoidal(nn.Module):
-    """[B] -> [B, width]: sines and cosines of t f_k, k = 0 ... width / 2 - 1.
+    """[B] -> [B, width]: sines, then cosines, of t f_k, k = 0 ... width / 2 - 1.
 
-    f_k = theta^(-k / (width / 2 - shift)). ``cosine_first``: cosines in the first half. Frequencies
-    are rounded to float32 as in other implementations, whose angles at t = 1000 would else differ
-    by 1e-4.
+    f_k = 10000^(-k / (width / 2 - shift)). ``cosine_first``: cosines in the first half.
+    ``computed_in``: the dtype of the frequencies before they take t's. Float64 is as exact as t
+    allows; a network that was trained with frequencies of float32 wants these again, since at
+    t = 1000 their angles are others by 1e-4.
     """
 
-    frequencies: Tensor
-
     def __init__(
-        self, width: int, *, theta: float = 10_000.0, shift: float = 0.0, cosine_first: bool = False
+        self,
+        width: int,
+        *,
+        shift: float = 1.0,
+        cosine_first: bool = False,
+        computed_in: torch.dtype = torch.float64,
     ) -> None:
         super().__init__()
-        self.cosine_first = cosine_first
-        exponent = -math.log(theta) * torch.arange(width // 2, dtype=torch.float32)
-        frequencies = torch.exp(exponent / (width // 2 - shift))
-        self.register_buffer("frequencies", frequencies, persistent=False)
+        self.width, self.shift = width, shift
+        self.cosine_first, self.computed_in = cosine_first, computed_in
 
     def forward(self, t: Tensor) -> Tensor:
         """[B], in the schedule's unit -> [B, width]."""
-        angles = t[:, None] * self.frequencies
+        k = torch.arange(self.width // 2, dtype=self.computed_in, device=t.device)
+        exponent = -math.log(10_000.0) * k / (self.width // 2 - self.shift)
+        angles = t[:, None] * torch.exp(exponent).to(t.dtype)
         halves = (angles.sin(), angles.cos())
         return torch.cat(halves[::-1] if self.cosine_first else halves, dim=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -11,9 +10,8 @@ from torch import Tensor, nn
 
 from fastdiff.errors import FastdiffError
 from fastdiff.models.convnext_block import ConvNextBlock
+from fastdiff.models.sinusoidal import Sinusoidal
 from fastdiff.models.two_res_levels import DownLevel, UpLevel
-
-THETA = 10_000.0
 
 
 @dataclass(frozen=True)
@@ -77,15 +75,6 @@ def _is_integer(value: object, low: int, high: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
-def _sinusoids(t: Tensor, width: int) -> Tensor:
-    """sin(w_k t), then cos(w_k t), with w_k = THETA^(-k / (width/2 - 1)): [B] -> [B, width]."""
-    # In float64 until the last step: a frequency's error grows with t, which goes up to T.
-    k = torch.arange(width // 2, dtype=torch.float64, device=t.device)
-    frequencies = torch.exp(k * (-math.log(THETA) / (width // 2 - 1))).to(t.dtype)
-    angle = t[:, None] * frequencies
-    return torch.cat((angle.sin(), angle.cos()), dim=1)
-
-
 class TwoResUNet(nn.Module):
     """eps(x, t, context) for images of any size that the levels divide."""
 
@@ -96,6 +85,7 @@ class TwoResUNet(nn.Module):
         widths = [dim, *(dim * m for m in config.multipliers)]
         pairs = list(pairwise(widths))
         self.init_conv = nn.Conv2d(config.in_channels, dim, 7, padding=3)
+        self.time_embedding = Sinusoidal(dim)
         self.time_mlp = nn.Sequential(nn.Linear(dim, e), nn.GELU(), nn.Linear(e, e))
         # No bias: a context of zeros adds nothing.
         self.of_context = nn.Linear(config.n_context, e, bias=False) if config.n_context else None
@@ -117,7 +107,7 @@ class TwoResUNet(nn.Module):
         ``x``: [B, C, H, W] in [-1, 1]. ``t``: the integer timestep as a float, [B].
         ``context``: [B, n_context]; None, and a row of zeros, mean unconditional.
         """
-        e = self.time_mlp(_sinusoids(t, self.config.dim))  # [B, 4 dim]
+        e = self.time_mlp(self.time_embedding(t))  # [B, 4 dim]
         if self.of_context is not None and context is not None:
             e = e + self.of_context(context)
         first = x = self.init_conv(x)  # [B, dim, H, W]

@@ -10,6 +10,10 @@ from fastdiff.schedules import linear
 
 # A dump says nothing of weights' values, so an untrained network of small sizes will do.
 UNTRAINED = {
+    "ddpm_unet": {
+        "height": 16, "width": 16, "channels": (16, 32), "attention": (False, True), "blocks": 1,
+        "groups": 8, "scale_shift": True, "n_context": 5,
+    },
     "two_res_unet": {
         "height": 16, "width": 16, "dim": 16, "multipliers": (1, 2), "n_context": 5,
         "gated_skips": True,

@@ -13,7 +13,7 @@ from torch.nn import functional
 import fastdiff
 from fastdiff import FastdiffError
 from fastdiff.models.two_res_unet import TwoResUNet, TwoResUNetConfig
-from tests.models.two_res import inputs, small
+from tests.models.unets import inputs, small
 
 
 class Weights:

@@ -1,21 +1,29 @@
-"""Small TwoResUNets whose every weight counts."""
+"""Small U-Nets whose every weight counts."""
 
 import torch
 
 from fastdiff import schedules
 from fastdiff.models.registry import build
 
+SIZES = {
+    "two_res_unet": {"dim": 16, "multipliers": (1, 2), "height": 16, "width": 16},
+    "ddpm_unet": {
+        "channels": (16, 24), "attention": (False, True), "blocks": 1, "groups": 8,
+        "height": 16, "width": 16,
+    },
+}  # fmt: skip
 
-def small(seed=0, prediction="eps", labels=(), **sizes):
-    """A model of dim 16, 16x16 and two levels unless said otherwise.
+
+def small(architecture="two_res_unet", seed=0, prediction="eps", labels=(), **sizes):
+    """A model of 16 features, 16x16 and two levels unless said otherwise.
 
     Norms' weights and biases are drawn as well: as 1 and 0 they would hide in what they scale.
     """
-    given = {"dim": 16, "multipliers": (1, 2), "height": 16, "width": 16, **sizes}
+    given = {**SIZES[architecture], **sizes}
     schedule = schedules.Schedule("linear", 1000, prediction=prediction)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = build("two_res_unet", given, schedule, labels, "small")
+        model = build(architecture, given, schedule, labels, "small")
         for module in model.module.modules():
             if isinstance(module, torch.nn.GroupNorm):
                 torch.nn.init.uniform_(module.weight, 0.5, 1.5)

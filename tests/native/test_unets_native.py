@@ -1,4 +1,4 @@
-"""TwoResUNet on the native engine: a step against float64, and whole requests against eager."""
+"""U-Nets of ours on the native engine: a step against float64, and whole requests against eager."""
 
 import dataclasses
 
@@ -10,20 +10,27 @@ pytest.importorskip("fastdiff._native", reason="fastdiff._native is not built")
 
 import fastdiff
 from fastdiff import schedules
-from tests.models.two_res import inputs, small
+from tests.models.unets import inputs, small
 
-SIZES = {"two levels": {}, "three levels": {"multipliers": (1, 2, 4), "height": 32, "width": 32}}
+LARGER = {"multipliers": (1, 2, 4), "height": 32, "width": 32}
+DEEPER = {"channels": (8, 16, 24), "attention": (False, True, False), "width": 24, "height": 8}
 LONG = pytest.mark.long
 CASES = [
-    pytest.param("two levels", False, 0, id="two"),
-    pytest.param("two levels", True, 5, id="two, gated, context"),
-    pytest.param("three levels", True, 0, id="three, gated"),
-    pytest.param("three levels", False, 5, id="three, context"),
-    pytest.param("two levels", False, 5, id="two, context", marks=LONG),
-    pytest.param("two levels", True, 0, id="two, gated", marks=LONG),
-    pytest.param("three levels", False, 0, id="three", marks=LONG),
-    pytest.param("three levels", True, 5, id="three, gated, context", marks=LONG),
-]
+    pytest.param("two_res_unet", {}, id="two"),
+    pytest.param("two_res_unet", {"gated_skips": True, "n_context": 5}, id="two, gated, context"),
+    pytest.param("two_res_unet", {**LARGER, "gated_skips": True}, id="three, gated"),
+    pytest.param("two_res_unet", {**LARGER, "n_context": 5}, id="three, context"),
+    pytest.param("two_res_unet", {"n_context": 5}, id="two, context", marks=LONG),
+    pytest.param("two_res_unet", {"gated_skips": True}, id="two, gated", marks=LONG),
+    pytest.param("two_res_unet", LARGER, id="three", marks=LONG),
+    pytest.param(
+        "two_res_unet", {**LARGER, "gated_skips": True, "n_context": 5},
+        id="three, gated, context", marks=LONG,
+    ),
+    pytest.param("ddpm_unet", {}, id="ddpm"),
+    pytest.param("ddpm_unet", {"scale_shift": True, "n_context": 5}, id="ddpm, scale, context"),
+    pytest.param("ddpm_unet", {**DEEPER, "down_padding": 1, "n_context": 5}, id="ddpm, oblong"),
+]  # fmt: skip
 
 
 def engine(model, backend, **options):
@@ -34,10 +41,11 @@ def rms(array):
     return float(np.sqrt(np.square(array).mean()))
 
 
-@pytest.mark.parametrize(("levels", "gated", "width"), CASES)
-def test_draws_what_eager_draws(levels, gated, width):
+@pytest.mark.parametrize(("architecture", "sizes"), CASES)
+def test_draws_what_eager_draws(architecture, sizes):
     # An untrained network that predicts v keeps x at its size, unclipped: 2e-6 was found.
-    model = small(prediction="v", n_context=width, gated_skips=gated, **SIZES[levels])
+    model = small(architecture, prediction="v", **sizes)
+    width = model.context_width
     native, eager = engine(model, "native", options={"autotune": False}), engine(model, "eager")
     request = {"n": 3, "seed": 7}
     if width:

@@ -13,7 +13,7 @@ FUZZ_SECONDS ?= 600
 COMPARED := --context each --n 25 --guidance 2
 
 .PHONY: sprites test cpp-build cpp-test lint nvcc-check check-long fuzz gpu-check bench bench-native \
-  bench-pixelcnn train-sprites16 train-pixelcnn-mnist pictures frontier machine clean
+  bench-pixelcnn train-sprites16 train-pixelcnn-mnist pictures frontier support machine clean
 .DELETE_ON_ERROR:
 
 sprites: $(VENV)/.base
@@ -97,7 +97,7 @@ bench-pixelcnn: $(VENV)/.dev
 	$(BIN)/python benchmarks/pixelcnn_plot.py benchmarks/results/pixelcnn-*.json docs/images/pixelcnn.png
 
 train-sprites16: $(VENV)/.base
-	$(BIN)/python recipes/sprites16_data.py --source ../shared/data/sprites --out data
+	$(BIN)/python recipes/sprites_data.py --source ../shared/data/sprites --out data
 	$(BIN)/fastdiff train --data data/sprites16.npz --out runs/sprites16 --resume --seed 16 --flip \
 	  --steps 18000 --precision bfloat16 --save-every 500 --sample-every 1000
 
@@ -126,6 +126,10 @@ frontier: $(VENV)/.dev
 	$(BIN)/fastdiff eval --frontier --out out/frontier-sprites16 --dtype bfloat16
 	cp out/frontier-sprites16/frontier.png docs/images/frontier-sprites16.png
 	cp out/frontier-sprites16/frontier.json benchmarks/results/frontier-sprites16.json
+
+# What every backend makes of every network; torch.compile takes minutes of it.
+support: $(VENV)/.dev
+	$(BIN)/python tools/support_table.py docs/support.md
 
 machine:
 	@tools/check_machine.sh $(PYTHON)

@@ -2,7 +2,7 @@
 
     python recipes/editing_pictures.py --source ../shared/data/sprites --out docs/images
 
-The sprites are held out (``sprites16_data.held_out``), so the model has not seen them, but for
+The sprites are held out (``sprites_data.held_out``), so the model has not seen them, but for
 likenesses that the model's card warns of. They are chosen for showing something, the seeds are not:
 0, 1, 2, ...
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
-from sprites16_data import LABELS, curate, held_out
+from sprites_data import LABELS, curate, held_out
 
 import fastdiff
 from fastdiff.data.pictures import from_pixels, to_image, to_pixels

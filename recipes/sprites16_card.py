@@ -41,7 +41,7 @@ Draws 16x16 RGB sprites on white in five classes: {labels}.
 ## Data and licence
 
 {train_count:,} sprites ({counts}) made from the tiles of Dungeon Crawl Stone Soup 0.28, in the
-majority CC0, curated by `recipes/sprites16_data.py`: composited on white, halved from 32x32 by an
+majority CC0, curated by `recipes/sprites_data.py`: composited on white, halved from 32x32 by an
 area filter; wall, floor and water tiles, tentacle segments, interface glyphs and near-empty tiles
 left out. The `player` class is adventurers dressed at random from the game's bodies, clothes and
 weapons. The weights carry the licence of this project (Apache-2.0).

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from sprites16_data import FOLDERS, LABELS, curate, held_out, is_sprite, reduce_on_white
+from sprites_data import FOLDERS, LABELS, curate, held_out, is_sprite, reduce_on_white
 from torch import Tensor, nn
 from tqdm import tqdm
 

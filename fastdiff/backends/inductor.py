@@ -90,8 +90,8 @@ class InductorBackend:
     def prepare_pixels(self, model: AutoregressiveModel, **options: Any) -> PixelRunner:
         """Always a FastdiffError: a loop over pixels is nothing for torch.compile."""
         raise FastdiffError(
-            f"model: backend 'inductor' runs diffusion models, got an autoregressive one "
-            f"({model.name!r}; backends 'native' and 'eager' draw it)"
+            "model: backend 'inductor' runs diffusion models, got an autoregressive one (backends "
+            "'native' and 'eager' draw it)"
         )
 
 

@@ -57,20 +57,20 @@ def test_samples_look_like_the_data_by_its_statistics(model, curated):
 def curated(shared):
     sys.path.insert(0, str(ROOT / "recipes"))
     try:
-        import sprites16_data
+        import sprites_data
     finally:
         sys.path.pop(0)
-    return sprites16_data.curate(shared / "sprites")
+    return sprites_data.curate(shared / "sprites")
 
 
 def test_the_cards_noise_error_is_what_the_model_gives(model, curated):
-    import sprites16_data
+    import sprites_data
 
     from fastdiff.data.dataset import ImageSet, one_hot
     from fastdiff.metrics.noise_error import FRACTIONS, noise_error
 
     x, label = curated
-    held = sprites16_data.held_out(len(x))
+    held = sprites_data.held_out(len(x))
     card = (ZOO / "sprites16.md").read_text()
     rows = dict(re.findall(r"^\| (0\.\d+) \| (\d\.\d+) ±", card, re.MULTILINE))
     assert [float(k) for k in rows] == list(FRACTIONS)

@@ -42,9 +42,9 @@ def sprites(shared):
     """(training x, label, held-out x, label): the sprites as the recipes split them."""
     sys.path.insert(0, str(ROOT / "recipes"))
     try:
-        import sprites16_data
+        import sprites_data
     finally:
         sys.path.pop(0)
-    x, label = sprites16_data.curate(shared / "sprites")
-    held = sprites16_data.held_out(len(x))
+    x, label = sprites_data.curate(shared / "sprites")
+    held = sprites_data.held_out(len(x))
     return x[~held], label[~held], x[held], label[held]

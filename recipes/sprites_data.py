@@ -1,11 +1,11 @@
-"""Curates the training set of ``sprites16`` from the Dungeon Crawl Stone Soup tiles.
+"""Curates the training sets of ``sprites16`` and ``sprites32`` from Dungeon Crawl's tiles.
 
-    python recipes/sprites16_data.py --source ../shared/data/sprites --out data
+    python recipes/sprites_data.py --size 16 --source ../shared/data/sprites --out data
 
 writes ``data/sprites16.npz`` (training) and ``data/sprites16-heldout.npz`` with ``x`` uint8
 [N, 16, 16, 3], ``label`` int64 [N] and ``labels`` (the five class names), and a contact sheet.
 
-Sprites are composited on white, as in the course, and reduced 32 -> 16 by a 2x2 mean in
+Sprites are composited on white, as in the course, and for 16 reduced from 32 by a 2x2 mean in
 premultiplied alpha (a plain mean would bleed the colour of invisible pixels into the outline).
 Left out: bare wall, floor and water tiles, tentacle segments, interface glyphs, the small
 corner icons of identified items, blood stains, near-empty tiles, exact duplicates. ``player``
@@ -81,12 +81,12 @@ PIECES = (
 )
 
 
-def reduce_on_white(rgba: UInt8Array) -> UInt8Array:
-    """RGBA uint8 [N, 32, 32, 4] on white at half size: uint8 [N, 16, 16, 3]."""
+def reduce_on_white(rgba: UInt8Array, size: int = 16) -> UInt8Array:
+    """RGBA uint8 [N, 32, 32, 4] on white at 16 or 32 pixels: uint8 [N, size, size, 3]."""
     x = rgba.astype(np.float64) / 255.0
     premultiplied = np.concatenate([x[..., :3] * x[..., 3:], x[..., 3:]], axis=-1)
-    n, h, w, _ = x.shape
-    small = premultiplied.reshape(n, h // 2, 2, w // 2, 2, 4).mean(axis=(2, 4))
+    n, side = len(x), x.shape[1] // size
+    small = premultiplied.reshape(n, size, side, size, side, 4).mean(axis=(2, 4))
     on_white = small[..., :3] + (1.0 - small[..., 3:])
     return np.round(on_white * 255.0).astype(np.uint8)
 
@@ -125,8 +125,8 @@ def dress(tiles: dict[str, UInt8Array], names: dict[str, list[str]], count: int)
     return out
 
 
-def curate(source: Path) -> tuple[UInt8Array, npt.NDArray[np.int64]]:
-    """All curated sprites, uint8 [N, 16, 16, 3], and their labels, int64 [N]."""
+def curate(source: Path, size: int = 16) -> tuple[UInt8Array, npt.NDArray[np.int64]]:
+    """All curated sprites, uint8 [N, size, size, 3], and their labels, int64 [N]."""
     with np.load(source / "crawl_tiles_32x32_rgba.npz") as file:
         x, sub, name = file["x"], file["sub"], file["name"]
     images: list[UInt8Array] = []
@@ -135,14 +135,14 @@ def curate(source: Path) -> tuple[UInt8Array, npt.NDArray[np.int64]]:
         whole = np.array([not any(word in str(v) for word in PIECES) for v in name])
         chosen = np.isin(sub, folders.split()) & whole
         keep = x[chosen][[is_sprite(tile) for tile in x[chosen]]]
-        images.append(reduce_on_white(keep))
+        images.append(reduce_on_white(keep, size))
         labels += [LABELS.index(label)] * len(keep)
     tiles = {layer: x[sub == layer] for layer, _ in LAYERS}
     names = {layer: [str(v) for v in name[sub == layer]] for layer, _ in LAYERS}
     bodies = [k for k, v in enumerate(names["player/base"]) if not any(w in v for w in NO_BODY)]
     tiles["player/base"] = tiles["player/base"][bodies]
     names["player/base"] = [names["player/base"][k] for k in bodies]
-    images.append(reduce_on_white(dress(tiles, names, PLAYERS)))
+    images.append(reduce_on_white(dress(tiles, names, PLAYERS), size))
     labels += [LABELS.index("player")] * PLAYERS
     stacked = np.concatenate(images)
     _, first = np.unique(stacked.reshape(len(stacked), -1), axis=0, return_index=True)
@@ -160,13 +160,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--source", type=Path, default=Path("../shared/data/sprites"))
     parser.add_argument("--out", type=Path, default=Path("data"))
+    parser.add_argument("--size", type=int, choices=(16, 32), default=16)
     args = parser.parse_args()
-    x, label = curate(args.source)
+    x, label = curate(args.source, args.size)
     held = held_out(len(x))
     args.out.mkdir(parents=True, exist_ok=True)
     for suffix, chosen in (("", ~held), ("-heldout", held)):
         np.savez_compressed(
-            args.out / f"sprites16{suffix}.npz",
+            args.out / f"sprites{args.size}{suffix}.npz",
             x=x[chosen],
             label=label[chosen],
             labels=np.array(LABELS),
@@ -176,7 +177,8 @@ def main() -> None:
     rows = [
         np.where(label == k)[0][:: max(1, int((label == k).sum()) // 96)][:96] for k in range(5)
     ]
-    grid(x[np.concatenate(rows)], columns=32, scale=3).save(args.out / "sprites16-contact.png")
+    picture = grid(x[np.concatenate(rows)], columns=32, scale=48 // args.size)
+    picture.save(args.out / f"sprites{args.size}-contact.png")
 
 
 if __name__ == "__main__":

@@ -101,6 +101,21 @@ def _expect_multiple(name: str, value: int, of: int) -> None:
         raise FastdiffError(f"{name}: expected a multiple of {of}, got {value}")
 
 
+# Ho et al.'s networks for CIFAR-10 and for 256x256 (35.7 and 113.7 million parameters), and one of
+# 3.7 million for 28x28 grey digits.
+CONFIGURATIONS = {
+    "mnist-28": DDPMUnetConfig(
+        in_channels=1, height=28, width=28, channels=(64, 96, 128), blocks=1,
+        attention=(False, True, False),
+    ),
+    "cifar10-32": DDPMUnetConfig(),
+    "celebahq-256": DDPMUnetConfig(
+        height=256, width=256, channels=(128, 128, 256, 256, 512, 512),
+        attention=(False, False, False, False, True, False),
+    ),
+}  # fmt: skip
+
+
 class TimeEmbedding(nn.Module):
     """Linear, SiLU, Linear: [B, width] -> [B, 4 width]."""
 

@@ -1,5 +1,6 @@
 """DDPMUnet against diffusers' UNet2DModel, from the folders that diffusers writes."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -12,8 +13,8 @@ from safetensors.torch import load_file, save_file
 
 import fastdiff
 from fastdiff import FastdiffError, schedules
-from fastdiff.models.ddpm_unet import DDPMUnet, DDPMUnetConfig
-from fastdiff.models.diffusers_unet import load_diffusers, schedule_of
+from fastdiff.models.ddpm_unet import CONFIGURATIONS, DDPMUnet, DDPMUnetConfig
+from fastdiff.models.diffusers_unet import load_diffusers, schedule_of, sizes_of
 
 # google/ddpm-cifar10-32's published config.json.
 CIFAR10 = {
@@ -115,10 +116,37 @@ def test_a_diffusers_folder_gives_the_output_of_diffusers(name, tmp_path):
     assert (got - expected).abs().max() <= 1e-4 * expected.abs().max()
 
 
-def test_cifar10s_network_is_the_default_and_has_its_size(tmp_path):
-    net = theirs(CIFAR10)
-    assert sum(p.numel() for p in DDPMUnet().parameters()) == 35_746_307
-    assert DDPMUnet().state_dict().keys() == net.state_dict().keys()
+# google/ddpm-celebahq-256's published config.json, where it differs.
+CELEBAHQ = {
+    **CIFAR10,
+    "sample_size": 256,
+    "block_out_channels": [128, 128, 256, 256, 512, 512],
+    "down_block_types": [*["DownBlock2D"] * 4, "AttnDownBlock2D", "DownBlock2D"],
+    "up_block_types": ["UpBlock2D", "AttnUpBlock2D", *["UpBlock2D"] * 4],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "parameters"),
+    [("cifar10-32", CIFAR10, 35_746_307), ("celebahq-256", CELEBAHQ, 113_673_219)],
+)
+def test_the_configurations_are_the_published_ones(name, config, parameters):
+    assert DDPMUnetConfig(**sizes_of(config)) == dataclasses.replace(
+        CONFIGURATIONS[name], out_channels=3
+    )
+    with torch.device("meta"):
+        ours, net = DDPMUnet(CONFIGURATIONS[name]), diffusers.UNet2DModel(**config)
+    assert sum(p.numel() for p in ours.parameters()) == parameters
+    shapes = {key: value.shape for key, value in net.state_dict().items()}
+    assert {key: value.shape for key, value in ours.state_dict().items()} == shapes
+
+
+def test_28_by_28_has_its_size_and_shape():
+    config = CONFIGURATIONS["mnist-28"]
+    net = DDPMUnet(config).eval()
+    assert sum(p.numel() for p in net.parameters()) == 3_689_537
+    with torch.inference_mode():
+        assert net(torch.zeros(2, 1, 28, 28), torch.zeros(2)).shape == (2, 1, 28, 28)
 
 
 def test_zeros_are_no_class():

@@ -2,7 +2,8 @@
 
     python benchmarks/gpu.py --out benchmarks/results [--batches 1 8 64 512 4096]
 
-*Steps*: the packaged sprites16. Ours is a whole run of 50 DDIM rows, divided by 50: network,
+*Steps*: the packaged sprites16, and the DDPM U-Net of CIFAR-10 (random weights, from diffusers, at
+batch 1, 64 and 512). Ours is a whole run of 50 DDIM rows, divided by 50: network,
 update, noise, counter. A peer's step is its network alone, captured or not as its mode has it,
 which favours the peers. All take turns, A B C A B C ..., each sample between two CUDA events
 around work that takes some 0.1 s. Beside them: the sum of what the captured step's own kernels
@@ -29,6 +30,8 @@ import gpu_cases as cases
 import numpy as np
 from tqdm import tqdm
 from turns import git_commit, has_gpu, versions
+
+from fastdiff import FastdiffError
 
 Result = dict[str, Any]
 
@@ -61,19 +64,26 @@ def turns(
 
 
 def steps(batches: list[int], rounds: int) -> list[Result]:
-    """One step of sprites16, every dtype and contestant."""
+    """One step of every network, dtype and contestant."""
+    from gpu_networks import BATCHES, NETWORKS
+
     results = []
-    bar = tqdm([(b, d) for b in batches for d in cases.DTYPES], unit="case", disable=None)
-    for batch, dtype in bar:
-        bar.set_description(f"batch {batch}, {dtype}")
-        contestants, calls, facts = cases.step_contestants(batch, dtype, tqdm.write)
-        seconds = turns(contestants, calls, rounds)
-        for name, samples in seconds.items():
-            results.append(
-                {"batch": batch, "dtype": dtype, "name": name, "seconds_per_call": samples}
-                | facts.get(name, {})
-            )
-        del contestants
+    for network, make in NETWORKS.items():
+        try:
+            model = make()
+        except FastdiffError as error:
+            tqdm.write(str(error))
+            continue
+        cut = [(b, d) for b in BATCHES.get(network, batches) for d in cases.DTYPES]
+        bar = tqdm(cut, unit="case", disable=None)
+        for batch, dtype in bar:
+            bar.set_description(f"{network}, batch {batch}, {dtype}")
+            contestants, calls, facts = cases.step_contestants(model, batch, dtype, tqdm.write)
+            case = {"network": network, "batch": batch, "dtype": dtype}
+            for name, samples in turns(contestants, calls, rounds).items():
+                measured = {"name": name, "seconds_per_call": samples}
+                results.append(case | measured | facts.get(name, {}))
+            del contestants
     return results
 
 
@@ -102,13 +112,14 @@ def pixels(batches: list[int], rounds: int) -> list[Result]:
 def table(found: dict[str, list[Result]]) -> str:
     """The results, aligned."""
     lines = []
-    groups = dict.fromkeys((r["batch"], r["dtype"]) for r in found["steps"])
-    for batch, dtype in groups:
-        rows = [r for r in found["steps"] if (r["batch"], r["dtype"]) == (batch, dtype)]
+    keys = ("network", "batch", "dtype")
+    for case in dict.fromkeys(tuple(r[k] for k in keys) for r in found["steps"]):
+        rows = [r for r in found["steps"] if tuple(r[k] for k in keys) == case]
+        network, batch, dtype = case
         took = {r["name"]: float(np.median(r["seconds_per_call"])) for r in rows}
         peers = [s for name, s in took.items() if name.startswith(("eager", "torch.compile"))]
         roof = next((r["roofline_seconds"] for r in rows if "roofline_seconds" in r), None)
-        lines.append(f"\nsprites16, batch {batch}, {dtype}")
+        lines.append(f"\n{network}, batch {batch}, {dtype}")
         for r in rows:
             mine = took[r["name"]]
             share = f"{roof / mine:8.0%}" if roof else ""

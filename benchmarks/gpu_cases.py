@@ -1,14 +1,18 @@
-"""What gpu.py measures: contestants for a step, for kernels by themselves and for PixelCNN."""
+"""What gpu.py measures: contestants for a network's step, for kernels by themselves and for
+PixelCNN."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-MODEL, ROWS = "sprites16", 50
+if TYPE_CHECKING:
+    from fastdiff import DiffusionModel
+
+ROWS = 50
 DTYPES = ("float32", "tf32", "bfloat16")
 MODES = ("default", "reduce-overhead", "max-autotune")
 MATMUL = 4096  # n of the product of two n x n matrices
@@ -32,23 +36,18 @@ def _precision(dtype: str) -> None:
 
 
 def step_contestants(
-    batch: int, dtype: str, say: Callable[[str], None]
+    model: DiffusionModel, batch: int, dtype: str, say: Callable[[str], None]
 ) -> tuple[Calls, dict[str, int], Facts]:
     """By name: a call, how many steps it makes (1 unless said), and facts for the file."""
     import torch
+    from gpu_networks import inputs
 
     import fastdiff
 
     _precision(dtype)
-    model = fastdiff.load(MODEL)
     reduced = torch.bfloat16 if dtype == "bfloat16" else torch.float32
     module = copy.deepcopy(model.module).eval().requires_grad_(False).cuda()
-    shape = model.sample_shape
-    x = torch.randn(batch, *shape, device="cuda")
-    t = torch.full((batch,), 0.5, device="cuda")
-    context = torch.eye(model.context_width, device="cuda").repeat(
-        -(-batch // model.context_width), 1
-    )[:batch]
+    x, *rest = inputs(model, batch, "cuda")
     calls: Calls = {}
     steps: dict[str, int] = {}
     facts: Facts = {}
@@ -56,7 +55,7 @@ def step_contestants(
     def peer(name: str, network: Any, images: Any) -> None:
         def call() -> object:
             with torch.inference_mode(), torch.autocast("cuda", reduced, reduced != torch.float32):
-                return network(images, t, context)
+                return network(images, *rest)
 
         try:
             call()
@@ -94,7 +93,7 @@ def step_contestants(
         calls[name], steps[name] = scoped, ROWS
         if graph == "off":
             facts[name] = {"kernel_seconds": _kernel_seconds(scoped) / ROWS}
-    flops = _direct_flops(module, (x[:1], t[:1], context[:1]))
+    flops = direct_flops(module, tuple(value[:1] for value in (x, *rest)))
     a, b = torch.randn(2, MATMUL, MATMUL, device="cuda", dtype=reduced)
     out = torch.empty_like(a)
     calls["matrix product"] = lambda: torch.mm(a, b, out=out)
@@ -117,7 +116,8 @@ def _request(model: Any, batch: int) -> Any:
     from fastdiff.requests.tables import table_of
 
     table = table_of("ddim", model.schedule, ROWS, {})
-    context = np.eye(model.context_width, dtype=np.float32)[np.arange(batch) % model.context_width]
+    width = model.context_width
+    context = np.eye(width, dtype=np.float32)[np.arange(batch) % width] if width else None
     return Request(table, as_seeds(0, batch), context=context)
 
 
@@ -147,7 +147,8 @@ def _kernel_seconds(call: Callable[[], object]) -> float:
     return sum(event.self_device_time_total for event in found.key_averages()) / 1e6
 
 
-def _direct_flops(module: Any, inputs: tuple[Any, ...]) -> float:
+def direct_flops(module: Any, inputs: tuple[Any, ...]) -> float:
+    """Operations of one call, products and sums counted singly, whatever the algorithm."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter:

@@ -32,7 +32,8 @@ def last_blocks(dims: int, last: int) -> Blocks:
 
 def sizes_by_block(shape: Sequence[int], blocks: Blocks) -> tuple[int, int, int]:
     """How many indices each block has."""
-    samples, middle, last = (math.prod(shape[d] for d in block) for block in blocks)
+    # Lists, not generators: torch.compile sees through these alone.
+    samples, middle, last = [math.prod([shape[d] for d in block]) for block in blocks]
     return samples, middle, last
 
 
@@ -81,12 +82,21 @@ def spread(operand: Tensor, x: Tensor, blocks: Blocks) -> tuple[Tensor, tuple[in
     An operand whose memory has no such strides is copied into x's memory format first.
     """
     view = operand.expand(x.shape)
-    strides = [_stride(view, block) for block in blocks]
-    if None in strides:
+    strides = strides_by_block(view, blocks)
+    if strides is None:
         view = torch.empty_like(x, dtype=operand.dtype).copy_(view)
-        strides = [_stride(view, block) for block in blocks]
-    by_sample, by_middle, by_last = (stride or 0 for stride in strides)
-    return view, (by_sample, by_middle, by_last)
+        strides = strides_by_block(view, blocks)
+    return view, strides or (0, 0, 0)
+
+
+def strides_by_block(view: Tensor, blocks: Blocks) -> tuple[int, int, int] | None:
+    """The stride that runs through each block, 0 where it has one index or is broadcast, or None
+    where some block has no such stride.
+    """
+    samples, middle, last = (_stride(view, block) for block in blocks)
+    if samples is None or middle is None or last is None:
+        return None
+    return samples, middle, last
 
 
 def alignment(*extents: int) -> int:

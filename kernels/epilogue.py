@@ -7,7 +7,8 @@ x is contiguous, channels of one pixel where it is channels-last. A program make
 elements, several rows where these are short; bias and operands that vary along one side of the tile
 are loaded once a row or once a column. Moves the bytes of x twice (read, written) and those of the
 operands once, in 16-byte accesses wherever a row is a multiple of 16 bytes; computes in float32 and
-rounds once. As separate ops each step would move x twice more. Not yet measured on a GPU.
+rounds once. As separate ops each step would move x twice more. What it makes may go to a slot of a
+concatenation, too, or to that alone (``kernels/epilogue_into.py``). Not yet measured on a GPU.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from fastdiff.errors import FastdiffError
 from . import blocks as b
 from .activations import rounded
 from .launch import check_device, check_same_device, check_tensor, device_guard, runs_reference
+from .slots import check_slot, fill, slot_arguments
 from .steps import DTYPES, Step, apply_reference, apply_steps, chain_arguments, check_chain
 
 BLOCK = 1024  # elements of a program: 8 a thread, 16 bytes of bfloat16
@@ -36,6 +38,8 @@ NUM_WARPS = 4
 def epilogue_kernel(  # type: ignore[no-untyped-def]
     x,
     out,
+    slot,
+    slot_sample, slot_group, slot_column,
     bias,
     rows,
     groups,
@@ -48,11 +52,12 @@ def epilogue_kernel(  # type: ignore[no-untyped-def]
     FORMS: tl.constexpr,
     BIAS: tl.constexpr,
     ALIGNMENT: tl.constexpr,
+    SLOT_ALIGNMENT: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """A tile of [rows, width * ALIGNMENT]; row = sample * groups + group. BIAS: 1, one a row; 2,
-    one a column.
+    one a column. Either of ``out``, which lies as x does, and ``slot`` may be none.
     """
     columns = width * ALIGNMENT  # so the compiler sees what divides a row
     across = tl.cdiv(columns, COLUMNS)
@@ -75,17 +80,24 @@ def epilogue_kernel(  # type: ignore[no-untyped-def]
         o3, s3, g3, r3, c3,
         sample, group, 0, column, row_fits, True, column_fits,
     )  # fmt: skip
-    tl.store(out + where, rounded(y, out.dtype.element_ty), mask=row_fits & column_fits)
+    if out is not None:
+        tl.store(out + where, rounded(y, out.dtype.element_ty), mask=row_fits & column_fits)
+    if slot is not None:
+        there = sample * (slot_sample * SLOT_ALIGNMENT) + group * (slot_group * SLOT_ALIGNMENT)
+        there = there + column * slot_column
+        tl.store(slot + there, rounded(y, slot.dtype.element_ty), mask=row_fits & column_fits)
 
 
-def _launch(
+def launch(
     x: Tensor,
-    out: Tensor,
+    out: Tensor | None,
+    slot: Tensor | None,
     bias: Tensor | None,
     codes: Sequence[int],
     operands: Sequence[Tensor],
     blocks: b.Blocks,
 ) -> None:
+    """Fills ``out``, which lies as the gapless x does and may be x, and ``slot``."""
     samples, channels, pixels = b.sizes_by_block(x.shape, blocks)
     if not x.numel():
         return
@@ -104,10 +116,11 @@ def _launch(
         epilogue_kernel[grid](
             x,
             out,
-            bias if bias is None else bias.contiguous(),
-            samples * groups,
-            groups,
-            width // alignment,
+            bias=bias if bias is None else bias.contiguous(),
+            rows=samples * groups,
+            groups=groups,
+            width=width // alignment,
+            **slot_arguments(slot, blocks, place, ("sample", "group", "column")),
             **chain.arguments,
             **chain.constants,
             BIAS=0 if bias is None else 1 if by_pixels else 2,
@@ -147,18 +160,23 @@ def _make(
     if runs_reference(x.device):
         return out.copy_(epilogue_reference(x, bias, codes, operands, channel_dim))
     check_device("x", x.device)
-    _launch(b.gapless(x, blocks), out, bias, codes, operands, blocks)
+    launch(b.gapless(x, blocks), out, None, bias, codes, operands, blocks)
     return out
 
 
 def _mutate(
-    x: Tensor, bias: Tensor | None, codes: list[int], operands: list[Tensor], channel_dim: int
+    x: Tensor,
+    bias: Tensor | None,
+    codes: list[int],
+    operands: list[Tensor],
+    channel_dim: int,
+    slot: Tensor | None = None,
 ) -> None:
     if runs_reference(x.device):
-        x.copy_(epilogue_reference(x, bias, codes, operands, channel_dim))
+        fill(epilogue_reference(x, bias, codes, operands, channel_dim), x, slot)
         return
     check_device("x", x.device)
-    _launch(x, x, bias, codes, operands, b.channel_blocks(x.dim(), channel_dim))
+    launch(x, x, slot, bias, codes, operands, b.channel_blocks(x.dim(), channel_dim))
 
 
 _REST = "Tensor? bias, int[] codes, Tensor[] operands, int channel_dim"
@@ -167,17 +185,21 @@ OP = torch.library.custom_op(
 )
 OP.register_fake(_fake)
 OP_IN_PLACE = torch.library.custom_op(
-    "fastdiff::epilogue_", _mutate, mutates_args=("x",), schema=f"(Tensor(a!) x, {_REST}) -> ()"
+    "fastdiff::epilogue_",
+    _mutate,
+    mutates_args=("x", "slot"),
+    schema=f"(Tensor(a!) x, {_REST}, Tensor(b!)? slot=None) -> ()",
 )
 
 
-def _check(
+def check(
     x: Tensor,
     bias: Tensor | None,
     steps: Sequence[Step],
     operands: Sequence[Tensor],
     channel_dim: int,
 ) -> list[int]:
+    """The codes of the steps; raises FastdiffError where an argument of an epilogue is wrong."""
     dims = x.dim() if isinstance(x, Tensor) and x.dim() > 1 else 4
     check_tensor("x", x, DTYPES, [-1] * dims)
     b.check_sample(x)
@@ -206,7 +228,7 @@ def epilogue(
     ``operands``: see ``kernels/steps.py``; ``steps.fits`` says what is accepted. Raises
     FastdiffError where an argument is wrong.
     """
-    codes = _check(x, bias, steps, operands, channel_dim)
+    codes = check(x, bias, steps, operands, channel_dim)
     return cast(Tensor, OP(x, bias, codes, list(operands), channel_dim))
 
 
@@ -216,16 +238,21 @@ def epilogue_(
     steps: Sequence[Step] = (),
     operands: Sequence[Tensor] = (),
     channel_dim: int = 1,
+    slot: Tensor | None = None,
 ) -> Tensor:
     """x, overwritten with chain(x + bias); arguments as in ``epilogue``.
 
-    x must have no gaps, and operands must not share its memory.
+    x must have no gaps, and operands must not share its memory. ``slot``: a tensor of x's shape
+    that gets the same numbers (``kernels/slots.py`` says which); it shares memory with nothing.
     """
-    codes = _check(x, bias, steps, operands, channel_dim)
-    if b.innermost(x, b.channel_blocks(x.dim(), channel_dim)) is None:
+    codes = check(x, bias, steps, operands, channel_dim)
+    blocks = b.channel_blocks(x.dim(), channel_dim)
+    if b.innermost(x, blocks) is None:
         raise FastdiffError(
             f"x: expected a contiguous or channels-last tensor to write over, got strides "
             f"{x.stride()}"
         )
-    OP_IN_PLACE(x, bias, codes, list(operands), channel_dim)
+    if slot is not None:
+        check_slot(slot, x, DTYPES, blocks)
+    OP_IN_PLACE(x, bias, codes, list(operands), channel_dim, slot)
     return x

@@ -19,6 +19,7 @@ from fastdiff.errors import FastdiffError
 from . import blocks as b
 from .launch import check_device, check_same_device, check_tensor, runs_reference
 from .normalise_launch import Shape, launch
+from .slots import check_slot, fill, slot_arguments
 from .steps import DTYPES, Step, apply_reference, chain_arguments, check_chain
 
 
@@ -69,13 +70,29 @@ def _make(
     codes: list[int],
     operands: list[Tensor],
 ) -> Tensor:
+    out = b.empty_output(x, b.channel_blocks(x.dim()))
+    _fill(x, groups, weight, bias, eps, codes, operands, None, out)
+    return out
+
+
+def _fill(
+    x: Tensor,
+    groups: int,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eps: float,
+    codes: list[int],
+    operands: list[Tensor],
+    slot: Tensor | None,
+    out: Tensor | None,
+) -> None:
+    """``out`` as ``empty_output`` makes it."""
     blocks = b.channel_blocks(x.dim())
-    out = b.empty_output(x, blocks)
     if not x.numel():
-        return out
+        return
     if runs_reference(x.device):
-        rest = (weight, bias, eps, codes, operands)
-        return out.copy_(group_norm_act_reference(x, groups, *rest))
+        fill(group_norm_act_reference(x, groups, weight, bias, eps, codes, operands), out, slot)
+        return
     check_device("x", x.device)
     x = b.gapless(x, blocks)
     samples, channels, pixels = b.sizes_by_block(x.shape, blocks)
@@ -94,20 +111,23 @@ def _make(
         strides=place(channels * pixels, *((pixels, 1) if by_pixels else (1, channels))),
         weight_strides=place(0, 1, 0),
     )
-    launch(x, out, weight, bias, eps, shape, chain_arguments(codes, operands, x, blocks, place))
-    return out
+    chain = chain_arguments(codes, operands, x, blocks, place)
+    launch(x, out, weight, bias, eps, shape, chain, slot_arguments(slot, blocks, place))
 
 
+_ARGUMENTS = (
+    "Tensor x, int groups, Tensor? weight, Tensor? bias, float eps, int[] codes, Tensor[] operands"
+)
 OP = torch.library.custom_op(
-    "fastdiff::group_norm_act",
-    _make,
-    mutates_args=(),
-    schema=(
-        "(Tensor x, int groups, Tensor? weight, Tensor? bias, float eps, int[] codes, "
-        "Tensor[] operands) -> Tensor"
-    ),
+    "fastdiff::group_norm_act", _make, mutates_args=(), schema=f"({_ARGUMENTS}) -> Tensor"
 )
 OP.register_fake(_fake)
+OP_INTO = torch.library.custom_op(
+    "fastdiff::group_norm_act_into",
+    _fill,
+    mutates_args=("slot", "out"),
+    schema=f"({_ARGUMENTS}, Tensor(a!) slot, Tensor(b!)? out) -> ()",
+)
 
 
 def film(
@@ -151,14 +171,18 @@ def group_norm_act(
     activation: str | None = None,
     scale: Tensor | None = None,
     shift: Tensor | None = None,
+    slot: Tensor | None = None,
+    dense: bool = True,
 ) -> Tensor:
     """chain(group_norm(x)), a new tensor in x's dtype and memory format.
 
     ``x``: [B, C, ...] float32, bfloat16 or float16, contiguous or channels-last (others are copied
     first); ``groups`` divides C. ``weight``, ``bias``: [C] or None. ``steps`` and ``operands``: see
     ``kernels/steps.py``; before them come FiLM, * (1 + ``scale``) + ``shift`` (each [B, C] or
-    broadcast against x), and the unary kind ``activation``, where given. Raises FastdiffError where
-    an argument is wrong.
+    broadcast against x), and the unary kind ``activation``, where given. ``slot``:
+    a tensor of x's shape that gets the same numbers (``kernels/slots.py`` says which) and shares
+    memory with no other argument; without ``dense`` it alone does, and is what is returned. Raises
+    FastdiffError where an argument is wrong.
     """
     dims = x.dim() if isinstance(x, Tensor) and x.dim() > 1 else 4
     check_tensor("x", x, DTYPES, [-1] * dims)
@@ -170,8 +194,14 @@ def group_norm_act(
             check_tensor(name, value, DTYPES, [x.shape[1]])
     check_same_device(x, "x", weight=weight, bias=bias)
     steps, operands = film(x, steps, operands, activation, scale, shift, channel_dim=1)
-    codes = check_chain(x, steps, operands, b.channel_blocks(dims))
-    return cast(Tensor, OP(x, groups, weight, bias, float(eps), codes, operands))
+    blocks = b.channel_blocks(dims)
+    codes = check_chain(x, steps, operands, blocks)
+    if slot is None:
+        return cast(Tensor, OP(x, groups, weight, bias, float(eps), codes, operands))
+    check_slot(slot, x, DTYPES, blocks)
+    out = b.empty_output(x, blocks) if dense else None
+    OP_INTO(x, groups, weight, bias, float(eps), codes, operands, slot, out)
+    return slot if out is None else out
 
 
 def _divides(groups: int, channels: int) -> bool:

@@ -11,7 +11,8 @@ few that their neighbours share a piece of memory. Three ways, by a group's size
                M2) in scratch memory, and a second launch merges them, in the order of their
                numbers and never by atomics, before it normalises
 
-So x moves twice (read, written) plus a read that L2 may serve; scratch is 16 bytes a part.
+So x moves twice (read, written) plus a read that L2 may serve; scratch is 16 bytes a part. What is
+written may go to a slot of a concatenation, too, or to that alone.
 ``kernels/normalise_launch.py`` chooses. Not yet measured on a GPU.
 
 Statistics are float32 and hold where mean >> std. One tile: m0 = sum(x) / n, d = x - m0, and then
@@ -41,6 +42,9 @@ def total(v):  # type: ignore[no-untyped-def]
 def finish(  # type: ignore[no-untyped-def]
     y,
     out,
+    where,
+    slot,
+    slot_sample, slot_group, slot_row, slot_column,
     weight,
     bias,
     w_group, w_row, w_column,
@@ -59,7 +63,9 @@ def finish(  # type: ignore[no-untyped-def]
     FORMS: tl.constexpr,
     WEIGHT_FORM: tl.constexpr,
 ):  # fmt: skip
-    """Weight, bias and chain of a normalised tile, written to ``out``, its place."""
+    """Weight, bias and chain of a normalised tile, written to ``where`` in ``out`` and to its place
+    in ``slot``; either may be none.
+    """
     if weight is not None:
         y *= load_operand(
             weight, 0, w_group, w_row, w_column, WEIGHT_FORM,
@@ -78,13 +84,21 @@ def finish(  # type: ignore[no-untyped-def]
         o3, s3, g3, r3, c3,
         sample, group, row, column, instance_fits, row_fits, column_fits,
     )  # fmt: skip
-    tl.store(out, rounded(y, out.dtype.element_ty), mask=instance_fits & row_fits & column_fits)
+    fits = instance_fits & row_fits & column_fits
+    if out is not None:
+        tl.store(out + where, rounded(y, out.dtype.element_ty), mask=fits)
+    if slot is not None:
+        there = sample * slot_sample + group * slot_group
+        there = there + (row * slot_row + column * slot_column)
+        tl.store(slot + there, rounded(y, slot.dtype.element_ty), mask=fits)
 
 
 @triton.jit  # type: ignore[untyped-decorator]
 def whole_kernel(  # type: ignore[no-untyped-def]
     x,
     out,
+    slot,
+    slot_sample, slot_group, slot_row, slot_column,
     weight,
     bias,
     instances,
@@ -104,12 +118,13 @@ def whole_kernel(  # type: ignore[no-untyped-def]
     WEIGHT_FORM: tl.constexpr,
     WEIGHT_ALIGNMENT: tl.constexpr,
     ALIGNMENT: tl.constexpr,
+    SLOT_ALIGNMENT: tl.constexpr,
     INSTANCES: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """Groups that are one tile. ``width`` and x's strides are in units of ALIGNMENT elements,
-    ``w_group`` of WEIGHT_ALIGNMENT.
+    """Groups that are one tile. ``width`` and x's strides are in units of ALIGNMENT elements, the
+    slot's but for its columns' of SLOT_ALIGNMENT, ``w_group`` of WEIGHT_ALIGNMENT.
     """
     columns = width * ALIGNMENT  # so the compiler sees what divides it
     instance = (tl.program_id(0) * INSTANCES + tl.arange(0, INSTANCES))[:, None, None]
@@ -126,7 +141,9 @@ def whole_kernel(  # type: ignore[no-untyped-def]
     var = total(d * d) * inverse_count - delta * delta
     var = tl.where(var < 0, 0.0, var)  # nan passes
     finish(
-        (d - delta) * tl.rsqrt(var + eps), out + where, weight, bias,
+        (d - delta) * tl.rsqrt(var + eps), out, where, slot,
+        slot_sample * SLOT_ALIGNMENT, slot_group * SLOT_ALIGNMENT,
+        slot_row * SLOT_ALIGNMENT, slot_column, weight, bias,
         w_group * WEIGHT_ALIGNMENT, w_row, w_column,
         o0, s0, g0, r0, c0,
         o1, s1, g1, r1, c1,
@@ -202,6 +219,8 @@ def merged_statistics(  # type: ignore[no-untyped-def]
 def loop_kernel(  # type: ignore[no-untyped-def]
     x,
     out,
+    slot,
+    slot_sample, slot_group, slot_row, slot_column,
     scratch,
     weight,
     bias,
@@ -222,6 +241,7 @@ def loop_kernel(  # type: ignore[no-untyped-def]
     WEIGHT_FORM: tl.constexpr,
     WEIGHT_ALIGNMENT: tl.constexpr,
     ALIGNMENT: tl.constexpr,
+    SLOT_ALIGNMENT: tl.constexpr,
     INSTANCES: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
@@ -267,7 +287,9 @@ def loop_kernel(  # type: ignore[no-untyped-def]
             here = where + (row * x_row + column)
             v = tl.load(x + here, mask=instance_fits & row_fits & column_fits).to(tl.float32)
             finish(
-                ((v - mean) - rest) * scale, out + here, weight, bias,
+                ((v - mean) - rest) * scale, out, here, slot,
+                slot_sample * SLOT_ALIGNMENT, slot_group * SLOT_ALIGNMENT,
+                slot_row * SLOT_ALIGNMENT, slot_column, weight, bias,
                 w_group * WEIGHT_ALIGNMENT, w_row, w_column,
                 o0, s0, g0, r0, c0,
                 o1, s1, g1, r1, c1,

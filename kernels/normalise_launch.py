@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import triton
@@ -11,6 +12,7 @@ from torch import Tensor
 from .blocks import alignment
 from .launch import device_guard
 from .normalise import BOTH, NORMALISE, STATISTICS, loop_kernel, whole_kernel
+from .slots import slot_arguments
 from .steps import Chain, form
 
 WHOLE = 16384  # elements of the largest group that stays in registers, 32 a thread
@@ -21,6 +23,7 @@ MAX_WARPS, LOOP_WARPS = 16, 8
 PIECE_BYTES = 64  # of memory side by side that a program should have
 PROGRAMS = 256  # that fill a GPU: 1.9 a multiprocessor of an H100
 MAX_PARTS = 64
+NO_SLOT = slot_arguments(None)
 
 
 @dataclass(frozen=True)
@@ -75,14 +78,18 @@ def plan(shape: Shape, item_bytes: int) -> Plan:
 
 def launch(
     x: Tensor,
-    out: Tensor,
+    out: Tensor | None,
     weight: Tensor | None,
     bias: Tensor | None,
     eps: float,
     shape: Shape,
     chain: Chain,
+    slot: dict[str, Any] | None = None,
 ) -> None:
-    """Fills ``out``, which lies as x does, with the chain of x normalised."""
+    """Fills ``out``, which lies as x does, with the chain of x normalised, and the slot.
+
+    ``slot``: what ``slots.slot_arguments`` says of it.
+    """
     cut = plan(shape, x.element_size())
     count = shape.samples * shape.groups
     x_sample, x_group, x_row, _ = shape.strides
@@ -104,6 +111,7 @@ def launch(
         "w_column": w_column,
         "inverse_count": 1.0 / (shape.rows * shape.columns),
         "eps": eps,
+        **(slot or NO_SLOT),
         **chain.arguments,
         **chain.constants,
         "WEIGHT_FORM": form(shape.weight_strides),
@@ -120,10 +128,10 @@ def launch(
         if cut.parts == 0:
             whole_kernel[(programs,)](x, out, **arguments)
         elif cut.parts == 1:
-            loop_kernel[(programs,)](x, out, None, **arguments, PARTS=1, STAGE=BOTH.value)
+            loop_kernel[(programs,)](x, out, scratch=None, **arguments, PARTS=1, STAGE=BOTH.value)
         else:
             scratch = torch.empty(count, cut.parts, 4, dtype=torch.float32, device=x.device)
             for stage in (STATISTICS, NORMALISE):
                 loop_kernel[(programs, cut.parts)](
-                    x, out, scratch, **arguments, PARTS=cut.parts, STAGE=stage.value
+                    x, out, scratch=scratch, **arguments, PARTS=cut.parts, STAGE=stage.value
                 )

@@ -13,7 +13,8 @@ require_gpu()
 import torch
 
 from fastdiff.kernels.attention import attention
-from fastdiff.kernels.epilogue import epilogue
+from fastdiff.kernels.epilogue import epilogue, epilogue_
+from fastdiff.kernels.epilogue_into import epilogue_into
 from fastdiff.kernels.group_norm_act import group_norm_act
 from fastdiff.kernels.layer_norm_act import layer_norm_act
 
@@ -73,6 +74,38 @@ def test_epilogue(dtype: torch.dtype, form: Any, size: Any) -> None:
     got = epilogue(x, bias, steps, [gain, residual])
     exact = torch.nn.functional.gelu(x.double() + bias.double()[:, None, None])
     near(got, exact * gain.double() + residual.double(), dtype)
+
+
+@pytest.mark.parametrize("size", SIZES[1:], ids=str)
+@pytest.mark.parametrize("before", [0, 3, 8])  # of 16 bytes, or not
+@pytest.mark.parametrize("form", FORMATS, ids=["contiguous", "channels_last"])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_outputs_within_a_concatenation(
+    dtype: torch.dtype, form: Any, before: int, size: Any
+) -> None:
+    x, residual = (images(size, dtype, form) for _ in range(2))
+    bias = torch.randn(size[1], device="cuda")
+    chain = (bias, (("unary", "silu"), ("add", 0)), [residual])
+    batch, channels, *pixels = size
+    whole = torch.ones(batch, before + channels + 5, *pixels, dtype=dtype, device="cuda")
+    whole = whole.contiguous(memory_format=form)
+    slot = whole[:, before : before + channels]
+
+    def check(got: Any, want: Any) -> None:
+        assert torch.equal(got, want)
+        assert torch.equal(slot, want)
+        assert bool((whole[:, :before] == 1).all())
+        assert bool((whole[:, before + channels :] == 1).all())
+        slot.fill_(1)
+
+    want = epilogue(x, *chain)
+    check(epilogue_into(x, slot, *chain), want)
+    check(epilogue_into(x, slot, *chain, dense=True), want)
+    want = group_norm_act(x, 8, bias, bias, 1e-5, ("silu",))
+    for dense in (False, True):
+        check(group_norm_act(x, 8, bias, bias, 1e-5, ("silu",), slot=slot, dense=dense), want)
+    want = epilogue(x, *chain)
+    check(epilogue_(x, *chain, slot=slot), want)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

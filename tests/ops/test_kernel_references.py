@@ -12,7 +12,14 @@ pytest.importorskip("triton")
 from torch.nn import functional
 
 from fastdiff import FastdiffError
-from fastdiff.kernels import attention, epilogue, group_norm_act, launch, layer_norm_act
+from fastdiff.kernels import (
+    attention,
+    epilogue,
+    epilogue_into,
+    group_norm_act,
+    launch,
+    layer_norm_act,
+)
 from fastdiff.kernels.activations import KINDS
 from fastdiff.program.reference import REFERENCE
 
@@ -122,6 +129,12 @@ def test_opcheck(memory: Any) -> None:
     x = X.to(memory_format=memory)
     torch.library.opcheck(epilogue.OP, (x, None, [2, 16], [random(4, 1, 1)], 1))
     torch.library.opcheck(epilogue.OP_IN_PLACE, (x, None, [2], [], 1))
+    slot = random(2, 9, 5, 5).to(memory_format=memory)[:, 3:7]
+    torch.library.opcheck(epilogue.OP_IN_PLACE, (x.clone(), None, [2], [], 1, slot))
     torch.library.opcheck(group_norm_act.OP, (x, 2, None, None, 1e-5, [], []))
+    for out in (None, torch.empty_like(x)):
+        torch.library.opcheck(epilogue_into.OP, (x, None, [2], [], 1, slot, out))
+        norm = (x, 2, None, None, 1e-5, [], [], slot, out)
+        torch.library.opcheck(group_norm_act.OP_INTO, norm)
     torch.library.opcheck(layer_norm_act.OP, (x, 1, None, None, 1e-5, [], []))
     torch.library.opcheck(attention.OP, (x, x, x, 1.0, False))

@@ -9,5 +9,5 @@ from .kernel import Kernel
 
 KERNELS: list[Kernel] = []
 for _module in sorted(module.name for module in pkgutil.iter_modules(__path__)):
-    if _module != "kernel":
+    if _module not in ("kernel", "slot"):
         KERNELS += importlib.import_module(f"{__name__}.{_module}").CASES

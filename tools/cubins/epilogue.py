@@ -8,6 +8,7 @@ from fastdiff.kernels import epilogue
 from fastdiff.kernels.steps import MAX_OPERANDS, STEP_BITS, encode
 
 from .kernel import Kernel
+from .slot import Slot, slot_of
 
 # Along instance, row and column: a bias a channel, FiLM's vectors, a residual.
 PER_INSTANCE, PER_COLUMN, BOTH_SIDES = 1, 4, 5
@@ -47,27 +48,33 @@ def _epilogue(
     bias: int,
     steps: list[Any],
     forms: tuple[int, ...] = (),
+    slot: Slot | None = None,
 ) -> Kernel:
     signature, constants, aligned = chain(steps, forms, (dtype,) * len(forms))
+    slot_signature, slot_constants, slot_aligned = slot_of(slot, dtype, ("sample", "group"))
+    outputs = {} if slot is not None and not slot.dense else {"out": f"*{dtype}"}
     rows, columns = rows_columns
     return Kernel(
         f"epilogue, {dtype}, {name}",
         epilogue.epilogue_kernel,
         {
             "x": f"*{dtype}",
-            "out": f"*{dtype}",
+            **outputs,
+            **slot_signature,
             "bias": f"*{dtype}",
             **dict.fromkeys(("rows", "groups", "width"), "i32"),
             **signature,
         },
         {
             **constants,
+            **slot_constants,
+            **({} if outputs else {"out": None}),
             "BIAS": bias,
             "ALIGNMENT": alignment,
             "ROWS": rows,
             "COLUMNS": columns,
         },
-        ("x", "out", "bias", *aligned),
+        ("x", *outputs, *slot_aligned, "bias", *aligned),
         {"num_warps": epilogue.NUM_WARPS, "enable_fp_fusion": True},
     )
 
@@ -88,5 +95,21 @@ CASES = [
         "eight steps, four operands", "bf16", (1, 1024), 16, 1,
         ["gelu", ("mul", 0), ("add", 1), "tanh", ("scale", 2), "exp", ("add", 3), "log"],
         (PER_INSTANCE, PER_INSTANCE, BOTH_SIDES, BOTH_SIDES),
+    ),
+    _epilogue(
+        "bias > gelu, channels last 64 into 128", "bf16", (16, 64), 16, 2, ["gelu"],
+        slot=Slot(16, aligned=True, dense=False),
+    ),
+    _epilogue(
+        "bias > add residual, channels last 128 and into 256", "bf16", (8, 128), 16, 2,
+        [("add", 0)], (BOTH_SIDES,), slot=Slot(16, aligned=True, dense=True),
+    ),
+    _epilogue(
+        "bias > gelu, channels last 24 and into 33 from 9", "fp16", (32, 32), 8, 2, ["gelu"],
+        slot=Slot(1, aligned=False, dense=True),
+    ),
+    _epilogue(
+        "bias > add residual, 32 x 32, and into others", "fp32", (1, 1024), 16, 1, [("add", 0)],
+        (BOTH_SIDES,), slot=Slot(16, aligned=True, dense=True),
     ),
 ]  # fmt: skip

@@ -10,6 +10,7 @@ from fastdiff.kernels.steps import form
 
 from .epilogue import chain
 from .kernel import Kernel
+from .slot import Slot, slot_of
 
 _BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 PER_CHANNEL_OF_PIXELS, PER_CHANNEL_OF_CHANNELS = 3, 5
@@ -32,6 +33,7 @@ def _kernels(
     shape: normalise_launch.Shape,
     steps: list[Any],
     forms: tuple[int, ...] = (),
+    slot: Slot | None = None,
 ) -> list[Kernel]:
     cut = normalise_launch.plan(shape, _BYTES[dtype])
     unit = alignment(shape.columns, *shape.strides[:3])
@@ -40,12 +42,16 @@ def _kernels(
         *("instances", "groups", "rows", "width", "x_sample", "x_group", "x_row"),
         *("w_group", "w_row", "w_column"),
     )
+    slot_signature, slot_constants, slot_aligned = slot_of(slot, dtype, ("sample", "group", "row"))
+    outputs = () if slot is not None and not slot.dense else ("out",)
     types = {
-        **dict.fromkeys(("x", "out", "weight", "bias"), f"*{dtype}"),
+        **dict.fromkeys(("x", *outputs, "weight", "bias"), f"*{dtype}"),
+        **slot_signature,
         **dict.fromkeys(integers, "i32"),
         **dict.fromkeys(("inverse_count", "eps"), "fp32"),
         **signature,
     }
+    constants |= slot_constants | ({} if outputs else {"out": None})
     constants |= {
         "WEIGHT_FORM": form(shape.weight_strides),
         "WEIGHT_ALIGNMENT": alignment(shape.weight_strides[1]),
@@ -58,7 +64,7 @@ def _kernels(
         if stride == 1:
             del types[f"w_{axis}"]
             constants[f"w_{axis}"] = 1
-    aligned = ("x", "out", "weight", "bias", *aligned)
+    aligned = ("x", *outputs, *slot_aligned, "weight", "bias", *aligned)
     options = {"num_warps": cut.warps, "enable_fp_fusion": True}
     way = "one tile" if not cut.parts else "loop" if cut.parts == 1 else "split"
     full_name = f"{name}, {dtype}, {way} {cut.instances} x {cut.rows} x {cut.columns}"
@@ -101,6 +107,19 @@ CASES = [
     ),
     *_kernels("group_norm > silu", "bf16", _shape(2, 128, 65536, 8, False), ["silu"]),
     *_kernels("group_norm > silu, channels last", "fp32", _shape(2, 128, 65536, 8, True), ["silu"]),
+    *_kernels(
+        "group_norm > FiLM > silu, channels last 128 into 256", "bf16",
+        _shape(64, 128, 16, 8, True), FILM, (PER_CHANNEL_OF_CHANNELS,) * 2,
+        Slot(16, aligned=True, dense=False),
+    ),
+    *_kernels(
+        "group_norm > silu, channels last 128 and into 131 from 3", "fp32",
+        _shape(64, 128, 1024, 32, True), ["silu"], slot=Slot(1, aligned=False, dense=True),
+    ),
+    *_kernels(
+        "group_norm > silu, and into others", "bf16", _shape(2, 128, 65536, 8, False), ["silu"],
+        slot=Slot(16, aligned=True, dense=True),
+    ),
     *_kernels(
         "layer_norm", "bf16",
         normalise_launch.Shape(64, 256, 1, 768, (256 * 768, 768, 0, 1), (0, 0, 0, 1)), [],

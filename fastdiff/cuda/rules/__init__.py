@@ -1,12 +1,13 @@
-"""The rewriting rules, one a file, in the order in which a node is offered to them."""
+"""The rewriting rules, one a file: those that a node is offered to, in their order, and
+``join_concat``, which sees what they made of all nodes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from fastdiff.cuda.rules.attention import fuse_attention
-from fastdiff.cuda.rules.base import Call, Rule
+from fastdiff.cuda.rules.base import Call, Match, Rule
+from fastdiff.cuda.rules.concat import Place, join_concat
 from fastdiff.cuda.rules.elementwise import fuse_elementwise
 from fastdiff.cuda.rules.epilogue import fuse_epilogue
 from fastdiff.cuda.rules.norm import fuse_norm
@@ -25,16 +26,6 @@ RULES: Sequence[Rule] = (
 )
 
 
-@dataclass(frozen=True)
-class Match:
-    """The call that a node became, by which rule, and why the ones before it did not match."""
-
-    node: Node
-    rule: str
-    call: Call
-    refusals: tuple[tuple[str, str], ...]
-
-
 def match(node: Node, program: Program, rules: Sequence[Rule] = RULES) -> Match:
     """The first rule's call that takes the node; rules that are not about its op are not heard."""
     refusals: list[tuple[str, str]] = []
@@ -47,4 +38,4 @@ def match(node: Node, program: Program, rules: Sequence[Rule] = RULES) -> Match:
     raise AssertionError(f"no rule takes {node.op}")
 
 
-__all__ = ["RULES", "Call", "Match", "Rule", "match"]
+__all__ = ["RULES", "Call", "Match", "Place", "Rule", "join_concat", "match"]

@@ -20,10 +20,25 @@ class Call:
 
     ``float32``: which of the inputs may be float32 where everything else is in half precision:
     biases, gains, what is added or multiplied in an epilogue.
+
+    ``into(arguments, batch, slot, dense)``, where the kernel can: the output written into ``slot``,
+    channels of a concatenation, and with ``dense`` as a tensor of its own, too. Returns the latter,
+    else the slot.
     """
 
     run: Callable[[Arguments, int], Tensor]
     float32: frozenset[int] = frozenset()
+    into: Callable[[Arguments, int, Tensor, bool], Tensor] | None = None
+
+
+@dataclass(frozen=True)
+class Match:
+    """The call that a node became, by which rule, and why others did not match, or in part."""
+
+    node: Node
+    rule: str
+    call: Call
+    refusals: tuple[tuple[str, str], ...]
 
 
 class Rule(Protocol):

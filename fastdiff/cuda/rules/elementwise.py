@@ -16,14 +16,18 @@ def fuse_elementwise(node: Node, program: Program) -> Call | str | None:
     """unary, and sums and products, that an epilogue follows."""
     if node.op not in ("unary", "binary"):
         return None
-    epilogue = tuple(node.attributes.get("epilogue", ()))
-    if not epilogue:
+    if not node.attributes.get("epilogue", ()):
         return "one step alone: torch's own kernel moves the same bytes"
+    return one_pass(node, program)
+
+
+def one_pass(node: Node, program: Program) -> Call | str:
+    """A unary or binary op and its epilogue, if it has one; or why no kernel takes them."""
     begun = _begin(node, program)
     if isinstance(begun, str):
         return begun
     base, first = begun
-    steps = chain([first, *epilogue])
+    steps = chain([first, *node.attributes.get("epilogue", ())])
     shape = program.values[node.output].shape
     reason = refusal(steps, node, program, shape)
     if reason is not None:
@@ -37,7 +41,14 @@ def fuse_elementwise(node: Node, program: Program) -> Call | str | None:
         out = kernel(x, None, steps.steps, steps.of(arguments), channel_dim=channel_dim)
         return cast(Tensor, out)
 
-    return Call(run, frozenset(steps.operands) - {base})
+    def into(arguments: Arguments, batch: int, slot: Tensor, dense: bool) -> Tensor:
+        from fastdiff.kernels.epilogue_into import epilogue_into
+
+        x, operands = cast(Tensor, arguments[base]), steps.of(arguments)
+        out = epilogue_into(x, slot, None, steps.steps, operands, channel_dim, dense)
+        return cast(Tensor, out)
+
+    return Call(run, frozenset(steps.operands) - {base}, into if len(shape) == 4 else None)
 
 
 def _begin(node: Node, program: Program) -> tuple[int, tuple[str, Any]] | str:

@@ -47,7 +47,21 @@ def fuse_epilogue(node: Node, program: Program) -> Call | str | None:
         out = epilogue_(product, bias, steps.steps, steps.of(arguments), channel_dim=channel_dim)
         return cast(Tensor, out) if pool is None else _pooled(out, *pool)
 
-    return Call(run, frozenset({*steps.operands, *((2,) if biased else ())}))
+    def into(arguments: Arguments, batch: int, slot: Tensor, dense: bool) -> Tensor:
+        from fastdiff.kernels.epilogue import epilogue_
+        from fastdiff.kernels.epilogue_into import epilogue_into
+
+        product = apply(bare, [*arguments[:2], None][:count], batch)
+        bias, operands = arguments[2] if biased else None, steps.of(arguments)
+        if dense:
+            out = epilogue_(product, bias, steps.steps, operands, channel_dim, slot)
+        else:
+            out = epilogue_into(product, slot, bias, steps.steps, operands, channel_dim)
+        return cast(Tensor, out)
+
+    joins = node.op.startswith("conv") and pool is None
+    float32 = frozenset({*steps.operands, *((2,) if biased else ())})
+    return Call(run, float32, into if joins else None)
 
 
 def _pooled(x: Tensor, kind: str, window: tuple[int, int]) -> Tensor:

@@ -35,20 +35,33 @@ def fuse_norm(node: Node, program: Program) -> Call | str | None:
     eps = float(node.attributes["eps"])
     groups = 1 if whole else node.attributes.get("groups", 0)
 
-    def run(arguments: Arguments, batch: int) -> Tensor:
+    def group_norm(arguments: Arguments, slot: Tensor | None = None, dense: bool = True) -> Tensor:
         from fastdiff.kernels.group_norm_act import group_norm_act
+
+        x = cast(Tensor, arguments[0])
+        gamma, beta = (None, None) if whole else _gains(arguments)
+        rest = (gamma, beta, eps, steps.steps, steps.of(arguments))
+        return cast(Tensor, group_norm_act(x, groups, *rest, slot=slot, dense=dense))
+
+    def layer_norm(arguments: Arguments, batch: int) -> Tensor:
         from fastdiff.kernels.layer_norm_act import layer_norm_act
 
-        x, gains = cast(Tensor, arguments[0]), list(arguments[1:3]) + [None] * 2
-        operands = steps.of(arguments)
-        if groups:
-            gamma, beta = (None, None) if whole else gains[:2]
-            out = group_norm_act(x, groups, gamma, beta, eps, steps.steps, operands)
-        else:
-            out = layer_norm_act(x, gains[0], gains[1], eps, steps.steps, operands)
-        return cast(Tensor, out)
+        x, operands = cast(Tensor, arguments[0]), steps.of(arguments)
+        return cast(Tensor, layer_norm_act(x, *_gains(arguments), eps, steps.steps, operands))
 
-    return Call(run, float32 & frozenset(range(len(node.inputs))))
+    float32 &= frozenset(range(len(node.inputs)))
+    if by_rows:
+        return Call(layer_norm, float32)
+    return Call(
+        lambda arguments, batch: group_norm(arguments),
+        float32,
+        lambda arguments, batch, slot, dense: group_norm(arguments, slot, dense),
+    )
+
+
+def _gains(arguments: Arguments) -> tuple[Tensor | None, Tensor | None]:
+    gamma, beta = [*arguments[1:3], None, None][:2]
+    return gamma, beta
 
 
 def _with_gains(node: Node, steps: Chain) -> Chain:

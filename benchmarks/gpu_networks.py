@@ -2,61 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import fastdiff
-from fastdiff import DiffusionModel, FastdiffError, schedules
-
-# As google/ddpm-cifar10-32 publishes it; what is not here is UNet2DModel's own default.
-CIFAR10: dict[str, Any] = {
-    "sample_size": 32,
-    "block_out_channels": (128, 256, 256, 256),
-    "layers_per_block": 2,
-    "down_block_types": ("DownBlock2D", "AttnDownBlock2D", "DownBlock2D", "DownBlock2D"),
-    "up_block_types": ("UpBlock2D", "UpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
-    "attention_head_dim": None,
-    "downsample_padding": 0,
-    "flip_sin_to_cos": False,
-    "freq_shift": 1,
-    "norm_eps": 1e-6,
-    "norm_num_groups": 32,
-}
-
-
-class Unet(nn.Module):
-    """diffusers' UNet2DModel, answering with a tensor."""
-
-    def __init__(self, **config: Any) -> None:
-        super().__init__()
-        from diffusers import UNet2DModel
-
-        self.net = UNet2DModel(**config)
-
-    def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        """The predicted noise [B, C, H, W] of x at timesteps t [B]."""
-        out: Tensor = self.net(x, t).sample
-        return out
+from fastdiff import DiffusionModel, schedules
+from fastdiff.models.ddpm_unet import CONFIGURATIONS, DDPMUnet
 
 
 def ddpm_cifar10(**changes: Any) -> DiffusionModel:
-    """The DDPM U-Net of CIFAR-10 (Ho et al. 2020), 35.7 M random weights; its config may differ.
-
-    Raises FastdiffError where diffusers is missing.
-    """
+    """The DDPM U-Net of CIFAR-10 (Ho et al. 2020), 35.7 M random weights; its sizes may differ."""
+    config = dataclasses.replace(CONFIGURATIONS["cifar10-32"], **changes)
     torch.manual_seed(0)
-    try:
-        module = Unet(**{**CIFAR10, **changes})
-    except ImportError as error:
-        raise FastdiffError(
-            "ddpm-cifar10: not measured, since it needs diffusers, which is not installed"
-        ) from error
-    size = int(module.net.config.sample_size)
-    linear = schedules.Schedule(kind="linear", T=1000, time="index")
-    return DiffusionModel(module.eval(), linear, (3, size, size), name="ddpm-cifar10")
+    module = DDPMUnet(config).eval()
+    shape = (3, config.height, config.width)
+    return DiffusionModel(module, schedules.linear(), shape, name="ddpm-cifar10")
 
 
 def inputs(model: DiffusionModel, batch: int, device: str) -> tuple[Tensor, ...]:

@@ -61,7 +61,7 @@ def _layer_norm(x: Tensor, gamma: Tensor | None, beta: Tensor | None, dims: int,
     return functional.layer_norm(x, x.shape[-dims:], gamma, beta, eps)
 
 
-def _conv2d(x: Tensor, w: Tensor, b: Tensor | None, **a: Any) -> Tensor:
+def _conv2d(x: Tensor, w: Tensor, b: Tensor | None = None, **a: Any) -> Tensor:
     end = a.pop("padding_end", None)
     if end is not None:
         (top, left), (bottom, right) = a.pop("padding"), end

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from typing import Any
 
 import pytest
 import torch
 
-from fastdiff import FastdiffError
 from fastdiff.cuda.network import Network
 from fastdiff.requests.tables import table_of
 from tests.conftest import ROOT
 
-SMALL = {"sample_size": 16, "block_out_channels": (8, 16, 16, 16), "norm_num_groups": 4}
+SMALL = {"height": 16, "width": 16, "channels": (8, 16, 16, 16), "groups": 4}
 
 
 @pytest.fixture
@@ -29,7 +27,6 @@ def networks(cases: Any) -> Any:
 
 
 def test_the_ddpm_unet_is_the_published_one(cases: Any, networks: Any) -> None:
-    pytest.importorskip("diffusers")
     model = networks.NETWORKS["ddpm-cifar10"]()
     assert model.sample_shape == (3, 32, 32)
     assert sum(p.numel() for p in model.module.parameters()) == 35_746_307
@@ -41,7 +38,6 @@ def test_the_ddpm_unet_is_the_published_one(cases: Any, networks: Any) -> None:
 
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_the_backend_runs_it_as_it_is(networks: Any, channels_last: bool) -> None:
-    pytest.importorskip("diffusers")
     model = networks.ddpm_cifar10(**SMALL)
     network = Network(model, torch.device("cpu"), torch.float32, channels_last)
     rules = [found.rule for found in network.step.matches if found.node.op == "concat"]
@@ -58,16 +54,7 @@ def test_the_backend_runs_it_as_it_is(networks: Any, channels_last: bool) -> Non
     torch.testing.assert_close(got, want, rtol=0, atol=1e-5 * float(want.abs().max()))
 
 
-def test_where_diffusers_is_missing_the_case_says_so(
-    networks: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "diffusers", None)
-    with pytest.raises(FastdiffError, match=r"^ddpm-cifar10: .* needs diffusers, .* installed$"):
-        networks.ddpm_cifar10()
-
-
 def test_every_network_is_called_with_what_it_takes(networks: Any) -> None:
-    pytest.importorskip("diffusers")
     sprites = networks.NETWORKS["sprites16"]()
     for model in (sprites, networks.ddpm_cifar10(**SMALL)):
         with torch.no_grad():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -105,6 +106,12 @@ def build(
         input_scale=(high - low) / (config.levels - 1),
         input_shift=low,
     )
+
+
+def default_sizes(architecture: str) -> dict[str, Any]:
+    """The fields of an architecture's configuration, as plain JSON has them."""
+    sizes: dict[str, Any] = json.loads(json.dumps(asdict(ARCHITECTURES[architecture].config())))
+    return sizes
 
 
 def describe(module: nn.Module) -> tuple[str, dict[str, Any]]:

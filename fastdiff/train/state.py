@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from fastdiff.errors import FastdiffError
 from fastdiff.files import write_safetensors
+from fastdiff.models.registry import ARCHITECTURES, default_sizes
 from fastdiff.train.config import TrainConfig
 
 FILE = "training.safetensors"
@@ -50,8 +51,8 @@ def load_state(
 ) -> int:
     """Fills module, ema and optimizer; returns the steps done, 0 where nothing was saved yet.
 
-    A run that was made with other settings is refused: it could not go on exactly. A setting that
-    the saved run does not know had its default.
+    A run that was made with other settings is refused: it could not go on exactly. A setting or a
+    size that the saved run does not know had its default.
     """
     path = folder / FILE
     if not path.is_file():
@@ -64,6 +65,8 @@ def load_state(
         raise FastdiffError(f"resume: {path} is not a readable training state ({error})") from error
     defaults = {f.name: f.default for f in fields(TrainConfig)}
     saved = {**defaults, **meta["config"], **meta["facts"]}
+    if facts.get("architecture") in ARCHITECTURES and "sizes" in saved:
+        saved["sizes"] = {**default_sizes(facts["architecture"]), **saved["sizes"]}
     # By way of JSON, as the saved ones came: it knows no tuples.
     for key, wanted in json.loads(json.dumps({**asdict(config), **facts})).items():
         # More (or fewer) steps are a legitimate wish; they bend the learning rate from here on.

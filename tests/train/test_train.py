@@ -246,6 +246,7 @@ def test_a_run_from_before_a_setting_was_there_goes_on(tiny_images, tmp_path):
         ["steps", "batch_size", "lr", "warmup", "ema", "drop", "flip", "clip_norm", "seed",
          "precision"]
     )  # fmt: skip
+    assert meta["facts"]["sizes"].pop("pool") is None  # nor a size of the network
     meta["step"] = 3
     save_file(load_file(path), path, {"fastdiff_training": json.dumps(meta)})
     assert trainer(tiny_images, tmp_path).step == 3
@@ -256,6 +257,9 @@ def test_a_run_from_before_a_setting_was_there_goes_on(tiny_images, tmp_path):
     ):
         with pytest.raises(FastdiffError, match=f"was trained with {message}"):
             trainer(tiny_images, tmp_path, TrainConfig(**{**vars(CONFIG), **change}))
+    wider = new_model("context_unet", {**SIZES, "pool": 2}, COURSE, tiny_images.labels, "t", 1)
+    with pytest.raises(FastdiffError, match="was trained with sizes="):
+        Trainer(wider, tiny_images, CONFIG, tmp_path)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -33,9 +33,14 @@ SPRITES = {MONSTER: (22, 18, 42), PLAYER: (30, 57), ITEM: (27,)}  # of the class
 def sheet(
     rows: Sequence[Sequence[UInt8Array | None]], columns: Sequence[str], names: Sequence[str]
 ) -> Image.Image:
-    """Rows of pictures uint8 [H, W, 3], None for a gap; a head for each column, a name a row."""
+    """Rows of pictures uint8 [H, W, C], None for a gap; a head for each column, a name a row.
+
+    Pictures are enlarged to 80 pixels or a little more.
+    """
     font = ImageFont.load_default(size=13)
-    cell = 16 * SCALE + GAP
+    side = next(pixels.shape[0] for row in rows for pixels in row if pixels is not None)
+    scale = -(-16 * SCALE // side)
+    cell = side * scale + GAP
     margin = round(max(map(font.getlength, names), default=0.0)) + 2 * GAP if any(names) else GAP
     size = (margin + max(map(len, rows)) * cell, HEAD + len(rows) * cell)
     out = Image.new("RGB", size, (236, 236, 236))
@@ -48,7 +53,9 @@ def sheet(
         draw.text((GAP, middle), name, fill=(40, 40, 40), font=font, anchor="lm")
         for c, pixels in enumerate(row):
             if pixels is not None:
-                out.paste(to_image(pixels, SCALE), (margin + c * cell, HEAD + r * cell))
+                out.paste(
+                    to_image(pixels, scale).convert("RGB"), (margin + c * cell, HEAD + r * cell)
+                )
     return out
 
 

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from fastdiff.errors import FastdiffError
 from fastdiff.files import write_safetensors
-from fastdiff.models.diffusers_unet import load_diffusers
+from fastdiff.models.diffusers_unet import CONFIG, is_diffusers, load_diffusers
 from fastdiff.models.fill import fill
 from fastdiff.models.kinds import AnyModel
 from fastdiff.models.model import DiffusionModel
@@ -40,12 +40,12 @@ def load(model: str | os.PathLike[str]) -> AnyModel:
     if text in packaged():
         return load_safetensors(ZOO / f"{text}.safetensors")
     path = Path(text)
-    if path.is_dir():
+    if is_diffusers(path):
         return load_diffusers(path)
     if not path.is_file():
         raise FastdiffError(
             f"model: expected one of {', '.join(packaged()) or '(none packaged)'} "
-            f"or a checkpoint file, got {text!r}"
+            f"or a checkpoint file, or a folder of diffusers' with its {CONFIG}, got {text!r}"
         )
     if path.suffix in (".pth", ".pt"):
         return load_course(path)

@@ -84,6 +84,11 @@ _BETAS: Final = {
 _PREDICTIONS: Final = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
 
 
+def is_diffusers(folder: Path) -> bool:
+    """Whether there is a network of diffusers' in the folder, or a pipeline with one."""
+    return any((folder / part / CONFIG).is_file() for part in ("", "unet"))
+
+
 def load_diffusers(folder: Path, schedule: Schedule | None = None) -> DiffusionModel:
     """The model in a folder that ``save_pretrained`` wrote, of a UNet2DModel or a whole pipeline.
 

@@ -33,7 +33,7 @@ def make(architecture, labels=("a", "b")):
 
 
 def test_every_architecture_is_tested_here_or_beside():
-    assert {*SIZES, "context_unet", "two_res_unet"} == set(ARCHITECTURES)
+    assert {*SIZES, "context_unet", "ddpm_unet", "two_res_unet"} == set(ARCHITECTURES)
 
 
 @KINDS
@@ -127,5 +127,7 @@ def test_wrong_models_are_named():
         AutoregressiveModel(module, (1, 2, 2), 1, **how)
     with pytest.raises(FastdiffError, match="labels: expected 0 names"):
         AutoregressiveModel(module, (1, 2, 2), 2, labels=("a",), **how)
-    with pytest.raises(FastdiffError, match="architecture: expected one of context_unet, pixelcnn"):
+    with pytest.raises(
+        FastdiffError, match="architecture: expected one of context_unet, ddpm_unet, pixelcnn"
+    ):
         build("pixelrnn", {}, None)

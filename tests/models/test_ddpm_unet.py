@@ -219,6 +219,11 @@ def test_what_a_ddpm_unet_lacks_is_named(change, message, tmp_path):
 
 
 def test_damaged_folders_are_refused(tmp_path):
+    with pytest.raises(
+        FastdiffError, match=r"or a folder of diffusers' with its config\.json, got"
+    ):
+        fastdiff.load(tmp_path)
+    (tmp_path / "config.json").write_text("{")
     with pytest.raises(FastdiffError, match="not readable JSON"):
         fastdiff.load(tmp_path)
     (tmp_path / "config.json").write_text('{"_class_name": "UNet2DModel", "sample_size": 32}')

@@ -101,7 +101,7 @@ train-sprites16: $(VENV)/.base
 	$(BIN)/fastdiff train --data data/sprites16.npz --out runs/sprites16 --resume --seed 16 --flip \
 	  --steps 18000 --precision bfloat16 --save-every 500 --sample-every 1000
 
-# Ten classes of MNIST; a night's work for one core, less with more.
+# Ten classes of MNIST: about three hours of one core.
 train-digits: $(VENV)/.base
 	$(BIN)/fastdiff train --architecture ddpm_unet --channels 32,64,96 --blocks 1 --attention 7 \
 	  --groups 8 --scale-shift --data ../shared/data/mnist/train-images-idx3-ubyte.gz \
